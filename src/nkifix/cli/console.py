@@ -1,0 +1,54 @@
+"""The only place that prints: data on stdout, prose and progress on stderr.
+
+Colour is decided per stream by rich, which also honours ``NO_COLOR``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+from rich.console import Console
+
+from nkifix.errors import NkifixError
+
+EXIT_HOLDS = 0
+"""It holds, there is nothing to do, or the file was written."""
+EXIT_DIFFERS = 1
+"""It differs, there are findings, or a file would change."""
+EXIT_REFUSED = 2
+"""It cannot be done; the reason is on stderr and nothing was changed."""
+
+
+def out() -> Console:
+    """Console on the current stdout, for data and tables."""
+    return Console(file=sys.stdout, soft_wrap=True, highlight=False)
+
+
+def err() -> Console:
+    """Console on the current stderr, for prose and progress."""
+    return Console(file=sys.stderr, soft_wrap=True, highlight=False)
+
+
+def write_data(data: str | bytes) -> None:
+    """Write ``data`` to stdout as it is, with no markup and no added newline."""
+    click.echo(data, nl=False)
+
+
+def note(text: str) -> None:
+    """One line of prose on stderr."""
+    err().print(text, markup=False)
+
+
+def complain(error: NkifixError) -> None:
+    """Print ``ERROR`` and the error's four parts on stderr."""
+    console = err()
+    console.print("ERROR", style="bold red", end=" ")
+    console.print(str(error), markup=False)
+
+
+def refuse(error: NkifixError) -> NoReturn:
+    """Print ``ERROR`` and the error's four parts on stderr, then exit with code 2."""
+    complain(error)
+    raise SystemExit(EXIT_REFUSED)

@@ -1,0 +1,276 @@
+"""Compile-time index expressions: affine functions of index ranges, and predicates over them.
+
+``nl.arange`` and ``nl.mgrid`` make :class:`AffineIndex` values. One is a function of a rectangular index
+space: its value at ``(i0, i1, …)`` is ``const + sum(coeffs[d] * i_d)``, where ``i_d`` runs over
+``range(extents[d])``. Comparing two gives a :class:`Predicate`, which serves as a mask. Both stay
+symbolic, so that an all-true mask costs nothing and an index becomes strides instead of a gather.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from nkifix.emulator.faults import KernelFault
+
+Mask = npt.NDArray[np.bool_] | bool | None
+"""Evaluated mask: None keeps everything, False drops everything, an array decides per element."""
+
+
+def is_integer(value: object) -> bool:
+    """A Python or numpy integer, but no bool."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+class AffineIndex:
+    """An affine function over a rectangular index space (see the module docstring)."""
+
+    __slots__ = ("coeffs", "const", "extents")
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, const: int, coeffs: tuple[int, ...], extents: tuple[int, ...]) -> None:
+        self.const = const
+        self.coeffs = coeffs
+        self.extents = extents
+
+    @classmethod
+    def arange(cls, start: int, stop: int) -> AffineIndex:
+        """The one-dimensional index ``start, start + 1, …, stop - 1``."""
+        if stop <= start:
+            raise KernelFault("", f"an index range must not be empty, got [{start}, {stop})")
+        return cls(start, (1,), (stop - start,))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of every dimension of the index space."""
+        return self.extents
+
+    def bounds(self) -> tuple[int, int]:
+        """Smallest and largest value."""
+        spans = [c * (n - 1) for c, n in zip(self.coeffs, self.extents, strict=True)]
+        return self.const + sum(s for s in spans if s < 0), self.const + sum(s for s in spans if s > 0)
+
+    def values(self) -> npt.NDArray[np.int64]:
+        """All values, as an array that broadcasts to :attr:`shape`."""
+        rank = len(self.extents)
+        total = np.full((1,) * rank, self.const, dtype=np.int64)
+        for dim, (coeff, extent) in enumerate(zip(self.coeffs, self.extents, strict=True)):
+            if coeff:
+                line = coeff * np.arange(extent, dtype=np.int64)
+                total = total + line.reshape((1,) * dim + (extent,) + (1,) * (rank - dim - 1))
+        return total
+
+    def __getitem__(self, key: Any) -> AffineIndex:
+        """Only inserts dimensions (``[:, None]``) and keeps them (``:``), as numpy users write it."""
+        parts = key if isinstance(key, tuple) else (key,)
+        source = iter(zip(self.coeffs, self.extents, strict=True))
+        coeffs, extents = [], []
+        for part in parts:
+            if part is None:
+                coeffs.append(0)
+                extents.append(1)
+            elif isinstance(part, slice) and part == slice(None):
+                coeff, extent = next(source, (None, 0))
+                if coeff is None:
+                    raise KernelFault("", f"too many indices for an index of shape {self.shape}: {key!r}")
+                coeffs.append(coeff)
+                extents.append(extent)
+            else:
+                raise KernelFault(
+                    "",
+                    f"an index can only be reshaped with ':' and 'None', got {part!r}",
+                    next_step="write the range you want: nl.arange(n)[:, None]",
+                )
+        for coeff, extent in source:
+            coeffs.append(coeff)
+            extents.append(extent)
+        return AffineIndex(self.const, tuple(coeffs), tuple(extents))
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise KernelFault(
+            "err_cannot_assign_to_index",
+            "an index made by nl.arange or nl.mgrid cannot be assigned to",
+            why="an index is a compile-time expression, not a tensor",
+            next_step="build the index you want by arithmetic on nl.arange",
+        )
+
+    def __bool__(self) -> NoReturn:
+        _no_truth_value()
+
+    def __iter__(self) -> NoReturn:
+        raise KernelFault("", "an index cannot be iterated over", next_step="use nl.affine_range for a loop")
+
+    def _plus(self, other: Any, sign: int) -> AffineIndex:
+        if is_integer(other):
+            return AffineIndex(self.const + sign * int(other), self.coeffs, self.extents)
+        if not isinstance(other, AffineIndex):
+            return NotImplemented
+        rank = max(len(self.extents), len(other.extents))
+        mine, theirs = self._padded(rank), other._padded(rank)
+        for a, b in zip(mine.extents, theirs.extents, strict=True):
+            if a != b and 1 not in (a, b):
+                raise KernelFault("", f"indices of shapes {self.shape} and {other.shape} do not broadcast")
+        return AffineIndex(
+            mine.const + sign * theirs.const,
+            tuple(a + sign * b for a, b in zip(mine.coeffs, theirs.coeffs, strict=True)),
+            tuple(max(a, b) for a, b in zip(mine.extents, theirs.extents, strict=True)),
+        )
+
+    def _padded(self, rank: int) -> AffineIndex:
+        missing = rank - len(self.extents)
+        return AffineIndex(self.const, (0,) * missing + self.coeffs, (1,) * missing + self.extents)
+
+    def __add__(self, other: Any) -> AffineIndex:
+        return self._plus(other, 1)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> AffineIndex:
+        return self._plus(other, -1)
+
+    def __rsub__(self, other: Any) -> AffineIndex:
+        return (-self) + other
+
+    def __neg__(self) -> AffineIndex:
+        return self * -1
+
+    def __mul__(self, other: Any) -> AffineIndex:
+        if is_integer(other):
+            factor = int(other)
+            return AffineIndex(self.const * factor, tuple(c * factor for c in self.coeffs), self.extents)
+        if isinstance(other, AffineIndex):
+            _not_affine("a product of two indices")
+        return NotImplemented
+
+    __rmul__ = __mul__
+
+    def __mod__(self, other: Any) -> NoReturn:
+        _not_affine("the remainder of an index")
+
+    def __floordiv__(self, other: Any) -> NoReturn:
+        _not_affine("the floor division of an index")
+
+    def _compare(self, other: Any, relation: str) -> Predicate:
+        if not (is_integer(other) or isinstance(other, AffineIndex)):
+            return NotImplemented
+        return Predicate(((self - other, relation),))
+
+    def __ge__(self, other: Any) -> Predicate:
+        return self._compare(other, ">=")
+
+    def __gt__(self, other: Any) -> Predicate:
+        return self._compare(other, ">")
+
+    def __le__(self, other: Any) -> Predicate:
+        return self._compare(other, "<=")
+
+    def __lt__(self, other: Any) -> Predicate:
+        return self._compare(other, "<")
+
+    def __eq__(self, other: Any) -> Predicate:  # type: ignore[override]
+        return self._compare(other, "==")
+
+    def __ne__(self, other: Any) -> Predicate:  # type: ignore[override]
+        return self._compare(other, "!=")
+
+    def __repr__(self) -> str:
+        return f"AffineIndex({self.const}, coeffs={self.coeffs}, extents={self.extents})"
+
+
+_RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def _always(relation: str, low: int, high: int) -> bool | None:
+    """Truth of ``x relation 0`` for all ``x`` in [low, high]; None where it depends on ``x``."""
+    if relation in ("==", "!="):
+        if low == high == 0:
+            return relation == "=="
+        return None if low <= 0 <= high else relation == "!="
+    at_low, at_high = _RELATIONS[relation](low, 0), _RELATIONS[relation](high, 0)
+    return bool(at_low) if at_low == at_high else None
+
+
+class Predicate:
+    """A conjunction of affine comparisons with zero: the symbolic form of a mask."""
+
+    __slots__ = ("terms",)
+    __array_ufunc__ = None
+
+    def __init__(self, terms: tuple[tuple[AffineIndex, str], ...], *, never: bool = False) -> None:
+        self.terms = ((AffineIndex(1, (), ()), "=="),) if never else terms
+
+    def __and__(self, other: Any) -> Predicate:
+        if isinstance(other, Predicate):
+            return Predicate(self.terms + other.terms)
+        if isinstance(other, (bool, np.bool_)):
+            return self if other else Predicate((), never=True)
+        return NotImplemented
+
+    __rand__ = __and__
+
+    def __bool__(self) -> NoReturn:
+        _no_truth_value()
+
+    def evaluate(self) -> Mask:
+        """The mask as None, False, or an array that broadcasts to the index space."""
+        result: Mask = None
+        for expression, relation in self.terms:
+            known = _always(relation, *expression.bounds())
+            if known is False:
+                return False
+            if known is None:
+                term = _RELATIONS[relation](expression.values(), 0)
+                result = term if result is None else result & term
+        return result
+
+
+def evaluate_mask(mask: object) -> Mask:
+    """Turn a ``mask=`` argument into its evaluated form.
+
+    Raises
+    ------
+    KernelFault
+        ``err_unsupported_expression_in_mask`` where the mask is no compile-time predicate.
+    """
+    if mask is None:
+        return None
+    if isinstance(mask, (bool, np.bool_)):
+        return None if mask else False
+    if isinstance(mask, Predicate):
+        return mask.evaluate()
+    raise KernelFault(
+        "err_unsupported_expression_in_mask",
+        f"mask= takes a comparison of compile-time indices, got {type(mask).__name__}",
+        why="a mask is resolved when the kernel is compiled",
+        next_step="compare nl.arange / nl.mgrid / loop indices and join the comparisons with &",
+    )
+
+
+def _no_truth_value() -> NoReturn:
+    raise KernelFault(
+        "err_control_flow_condition_depending_on_arange",
+        "a comparison of nl.arange or nl.mgrid indices has no single truth value",
+        why="it differs from element to element, so it can be a mask but not a condition",
+        next_step="pass it as mask=, and join masks with & instead of 'and'",
+    )
+
+
+def _not_affine(what: str) -> NoReturn:
+    raise KernelFault(
+        "err_unsupported_expression_in_mask",
+        f"{what} is not an affine expression",
+        why="the compiler resolves indices and masks to strides and bounds",
+        next_step="rewrite it as integer * index + index, or split the loop",
+    )

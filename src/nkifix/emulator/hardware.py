@@ -1,0 +1,33 @@
+"""Documented limits of a NeuronCore, as data.
+
+Sources: "Trainium/Inferentia2 architecture guide", "NKI programming model" (tile size constraints) and
+the ``nki.isa`` reference, all Neuron SDK 2.26.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nkifix.emulator.params import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreLimits:
+    """Limits of one NeuronCore generation. Sizes are elements unless the name says bytes."""
+
+    nc_version: int
+    """2 for NeuronCore-v2, 3 for NeuronCore-v3: the value of ``nisa.get_nc_version()``."""
+    partition_max: int = 128
+    matmul_stationary_free_max: int = 128
+    matmul_moving_free_max: int = 512
+    psum_bank_bytes: int = 2048
+    """Per partition. A bank holds 512 float32 elements; a matmul result must fit in one."""
+    psum_bank_count: int = 8
+    bn_stats_free_max: int = 512
+    pe_transpose_free_max: int = 128
+
+
+TARGETS: dict[Target, CoreLimits] = {
+    "trn1": CoreLimits(nc_version=2),
+    "trn2": CoreLimits(nc_version=3),
+}

@@ -1,0 +1,108 @@
+"""The caller's arrays: numpy, torch on the CPU, torch-xla; in as bytes, out as the caller's kind and device.
+
+torch is never imported from here: a caller who passes torch tensors has imported it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.numeric import BF16, Array, storage_dtype
+from nkifix.errors import RefusalError
+
+
+def is_torch(value: object) -> bool:
+    """Whether ``value`` is a torch tensor."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_array(value: object) -> bool:
+    """Whether ``value`` is passed to a kernel as a tensor (all else is a compile-time constant)."""
+    return isinstance(value, np.ndarray) or is_torch(value)
+
+
+@dataclass(frozen=True)
+class Host:
+    """The kind of array that a caller uses.
+
+    Attributes
+    ----------
+    give_back:
+        Turns a result into that kind, on that device.
+    """
+
+    kind: str
+    give_back: Callable[[Array], Any]
+
+
+def host_of(arrays: list[Any]) -> Host:
+    """The one host kind of all ``arrays``; numpy where there are none.
+
+    Raises
+    ------
+    RefusalError
+        Where kinds or devices are mixed.
+    """
+    kinds = {f"torch on {a.device}" if is_torch(a) else "numpy" for a in arrays}
+    if len(kinds) > 1:
+        raise RefusalError(
+            f"a kernel was called with mixed tensors: {', '.join(sorted(kinds))}",
+            why="results come back as the kind and on the device of the arguments",
+            next_step="pass all tensors as numpy arrays, or all as torch tensors on one device",
+        )
+    if not arrays or not is_torch(arrays[0]):
+        return Host("numpy", lambda values: values)
+    device = arrays[0].device
+    return Host(f"torch on {device}", lambda values: _to_torch(values).to(device))
+
+
+def to_numpy(value: Any, name: str) -> Array:
+    """The argument's elements as a C-contiguous numpy array, without a copy where that is possible.
+
+    Raises
+    ------
+    RefusalError
+        For a dtype that the device cannot store, or a tensor without data (meta, fake).
+    """
+    if is_torch(value):
+        value = _from_torch(value, name)
+    try:
+        storage_dtype(value.dtype)
+    except KernelFault as error:
+        raise RefusalError(
+            f"argument {name!r} has dtype {value.dtype}, which the device cannot store",
+            next_step="cast it to float32, bfloat16, float16 or an integer of at most 32 bits",
+        ) from error
+    return np.ascontiguousarray(value).reshape(value.shape)
+
+
+def _from_torch(tensor: Any, name: str) -> Array:
+    torch = sys.modules["torch"]
+    if tensor.device.type not in ("cpu", "xla"):
+        raise RefusalError(
+            f"argument {name!r} is a torch tensor on {tensor.device}",
+            why="the emulator reads tensors on the CPU or on an XLA device",
+            next_step=f"pass {name}.cpu()",
+        )
+    local = tensor.detach().cpu().contiguous()
+    if local.dtype == torch.bfloat16:
+        # numpy has no bfloat16: reinterpret the bytes.
+        bits: Array = local.view(torch.int16).numpy()
+        return bits.view(ml_dtypes.bfloat16)
+    values: Array = local.numpy()
+    return values
+
+
+def _to_torch(values: Array) -> Any:
+    torch = sys.modules["torch"]
+    if values.dtype == BF16:
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(values)

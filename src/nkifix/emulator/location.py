@@ -1,0 +1,23 @@
+"""Where in the user's kernel something happens."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import FrameType
+
+_EMULATOR_DIR = str(Path(__file__).parent)
+
+
+def kernel_frame() -> FrameType | None:
+    """The innermost frame that belongs to no module of the emulator."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_EMULATOR_DIR):
+        frame = frame.f_back
+    return frame
+
+
+def kernel_location() -> str:
+    """``file:line`` of the kernel statement that is being executed."""
+    frame = kernel_frame()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "<no frame>"

@@ -1,0 +1,142 @@
+"""The running program: which grid position executes, on which chip, and what it allocated."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nkifix.emulator.faults import EmulatorWarning, KernelFault
+from nkifix.emulator.hardware import TARGETS, CoreLimits
+from nkifix.emulator.location import kernel_location
+from nkifix.emulator.memory import Space, Storage, Tensor
+from nkifix.emulator.params import Params
+
+
+@dataclass(eq=False)
+class Launch:
+    """One kernel call: what all programs of its grid share.
+
+    Attributes
+    ----------
+    grid:
+        Extent per SPMD dimension; () for a call without brackets.
+    outputs:
+        Tensors in shared HBM, in allocation order: the n-th allocation of every program is the same memory.
+    warned:
+        Warnings that were given already, so that a loop warns once.
+    """
+
+    params: Params
+    grid: tuple[int, ...]
+    outputs: list[Storage] = field(default_factory=list)
+    warned: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def limits(self) -> CoreLimits:
+        """Limits of the target's NeuronCore."""
+        return TARGETS[self.params.target]
+
+
+@dataclass(eq=False)
+class Program:
+    """One grid position of a launch.
+
+    Attributes
+    ----------
+    position:
+        Program id per SPMD dimension.
+    random:
+        Generator behind random numbers; None until the kernel seeds it.
+    tensor_type:
+        The front end's tensor class: results come as the tensors of the language that asked for them.
+    """
+
+    launch: Launch
+    position: tuple[int, ...]
+    shared_allocations: int = 0
+    random: np.random.Generator | None = None
+    tensor_type: type[Tensor] = Tensor
+
+    def share(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Storage:
+        """The next tensor in shared HBM: allocated by the first program, found again by the others."""
+        outputs, number = self.launch.outputs, self.shared_allocations
+        self.shared_allocations += 1
+        if number == len(outputs):
+            storage = Storage(shape, dtype, Space.SHARED_HBM, partition_axis=None, name=name)
+            storage.leave_undefined()
+            outputs.append(storage)
+        elif (outputs[number].shape, outputs[number].dtype) != (shape, dtype):
+            raise KernelFault(
+                "",
+                f"program {self.position} allocates shared_hbm tensor {number} as {shape} {dtype}",
+                why=f"an earlier program allocated it as {outputs[number].shape} {outputs[number].dtype}",
+                next_step="allocate the same shared_hbm tensors in every program, in the same order",
+            )
+        return outputs[number]
+
+    def warn(self, rule: str, text: str) -> None:
+        """Give an :class:`EmulatorWarning`, once per rule and kernel line of a launch."""
+        key = (rule, kernel_location())
+        if key not in self.launch.warned:
+            self.launch.warned.add(key)
+            warnings.warn(f"{text} ({key[1]})", EmulatorWarning, stacklevel=2)
+
+
+_program: ContextVar[Program | None] = ContextVar("program", default=None)
+_params: ContextVar[Params] = ContextVar("params", default=Params())  # noqa: B039  frozen
+
+
+def running() -> bool:
+    """Whether a kernel is being executed."""
+    return _program.get() is not None
+
+
+def program() -> Program:
+    """The running program.
+
+    Raises
+    ------
+    KernelFault
+        ``err_nki_api_outside_of_nki_kernel`` where no kernel runs.
+    """
+    current = _program.get()
+    if current is None:
+        raise KernelFault(
+            "err_nki_api_outside_of_nki_kernel",
+            "an NKI function was called while no kernel runs",
+            why="tensors exist only inside a kernel launch",
+            next_step="call it inside a function decorated with nki.jit, and launch that",
+        )
+    return current
+
+
+@contextmanager
+def executing(current: Program) -> Iterator[None]:
+    """Make ``current`` the running program."""
+    token = _program.set(current)
+    try:
+        yield
+    finally:
+        _program.reset(token)
+
+
+def params() -> Params:
+    """The parameters that the next launch uses."""
+    return _params.get()
+
+
+@contextmanager
+def using(chosen: Params) -> Iterator[None]:
+    """Use ``chosen`` for all launches inside the context."""
+    token = _params.set(chosen)
+    try:
+        yield
+    finally:
+        _params.reset(token)
+

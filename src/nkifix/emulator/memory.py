@@ -1,0 +1,359 @@
+"""Memories and tensors: storage with definedness, and views onto it.
+
+A :class:`Tensor` is always a view: a shape, strides and an offset onto a :class:`Storage`. It can be made
+only by the emulator (allocation, indexing, operations), never by calling the class.
+"""
+
+from __future__ import annotations
+
+import enum
+import linecache
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from nkifix.emulator.affine import Mask
+from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.location import kernel_frame
+from nkifix.emulator.numeric import Array, copy_cast
+from nkifix.emulator.undefined import Ids, Origin, Undefined
+
+
+class Space(enum.Enum):
+    """A memory of the device. The values are the names that kernels use."""
+
+    SBUF = "sbuf"
+    PSUM = "psum"
+    HBM = "hbm"
+    PRIVATE_HBM = "private_hbm"
+    SHARED_HBM = "shared_hbm"
+
+    @property
+    def on_chip(self) -> bool:
+        """True for SBUF and PSUM, whose first tile dimension is the partition dimension."""
+        return self in (Space.SBUF, Space.PSUM)
+
+
+def element_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides of ``shape``, in elements."""
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
+class Storage:
+    """One allocation: raw bytes, dtype, memory, and which elements are still undefined.
+
+    Parameters
+    ----------
+    partition_axis:
+        Index of the partition dimension; None in HBM. Dimensions before it are block dimensions.
+    name:
+        Name for messages; empty where the kernel gave none (then its source line is read on demand).
+    """
+
+    __slots__ = (
+        "_place",
+        "dtype",
+        "first_write",
+        "is_input",
+        "name",
+        "owns_bytes",
+        "partition_axis",
+        "raw",
+        "shape",
+        "size",
+        "space",
+        "undefined",
+        "undefined_count",
+    )
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        space: Space,
+        *,
+        partition_axis: int | None,
+        name: str = "",
+        raw: npt.NDArray[np.uint8] | None = None,
+        is_input: bool = False,
+    ) -> None:
+        self.shape = shape
+        self.size = math.prod(shape)
+        self.dtype = dtype
+        self.space = space
+        self.partition_axis = partition_axis
+        self.name = name
+        self.is_input = is_input
+        self.first_write: str | None = None
+        self.owns_bytes = raw is None
+        self.raw = np.empty(self.size * dtype.itemsize, dtype=np.uint8) if raw is None else raw
+        self.undefined: Undefined | None = None
+        self.undefined_count = 0
+        self._place: tuple[str, int] | None = None
+
+    def leave_undefined(self) -> None:
+        """Remember the allocation's place in the kernel and mark all elements as never written."""
+        frame = kernel_frame()
+        self._place = (frame.f_code.co_filename, frame.f_lineno) if frame else None
+        self.undefined = Undefined.everywhere(self.shape, Origin(self.describe))
+        self.undefined_count = self.size
+
+    def describe(self) -> str:
+        """The tensor's name and allocation, for messages."""
+        if self._place is None:
+            return f"tensor {self.name!r}" if self.name else "a tensor"
+        file, line = self._place
+        assigned = re.match(r"\s*(\w+)\s*(?::[^=]+)?=(?!=)", linecache.getline(file, line))
+        name = self.name or (assigned.group(1) if assigned else "")
+        return f"tensor {name!r} of {file}:{line}" if name else f"the tensor of {file}:{line}"
+
+    def flat(self) -> Array:
+        """All elements in storage order, as a one-dimensional view."""
+        return np.ndarray((self.size,), self.dtype, buffer=self.raw)
+
+    def array(self) -> Array:
+        """All elements in the storage's shape, as a view."""
+        return np.ndarray(self.shape, self.dtype, buffer=self.raw)
+
+    def detach(self) -> None:
+        """Copy the bytes of a caller's array before the first write into it."""
+        if not self.owns_bytes:
+            self.raw = self.raw.copy()
+            self.owns_bytes = True
+
+    def writable_ids(self) -> tuple[Ids, tuple[Origin, ...]]:
+        """Ids that can be written, materialised on first use."""
+        current = self.undefined
+        if current is None:
+            ids, origins = np.zeros(self.shape, dtype=np.uint8), ()
+        elif not current.ids.flags.writeable:
+            ids, origins = current.ids.copy(), current.origins
+        else:
+            return current.ids, current.origins
+        self.undefined = Undefined(ids, origins)
+        return ids, origins
+
+
+@dataclass(frozen=True, eq=False)
+class Gather:
+    """Element addresses of a view that strides cannot express, or that reaches out of bounds.
+
+    Attributes
+    ----------
+    address:
+        Flat storage position per element; 0 where out of bounds. Shape of the view.
+    in_bounds:
+        Which elements exist.
+    reach:
+        The out-of-bounds range in words, "" where all elements exist.
+    """
+
+    address: npt.NDArray[np.int64]
+    in_bounds: npt.NDArray[np.bool_]
+    reach: str
+
+
+class Tensor:
+    """A view onto device memory: what kernels hold, index and pass to operations.
+
+    Attributes
+    ----------
+    shape, dtype:
+        As in numpy. On-chip tensors keep rank >= 2; dimension ``partition_axis`` is the partition one.
+    """
+
+    __slots__ = ("gather", "offset", "partition_axis", "placed", "result_mask", "shape", "storage", "strides")
+    __array_ufunc__ = None
+
+    storage: Storage
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    partition_axis: int | None
+    gather: Gather | None
+    result_mask: Mask
+    placed: bool
+
+    def __new__(cls, *_: object, **__: object) -> Tensor:
+        raise TypeError("a tensor cannot be constructed; use nl.ndarray, nl.zeros, nl.full or nl.load")
+
+    @classmethod
+    def _new(
+        cls,
+        storage: Storage,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        offset: int,
+        partition_axis: int | None,
+        *,
+        gather: Gather | None = None,
+        placed: bool = True,
+        result_mask: Mask = None,
+    ) -> Tensor:
+        self = object.__new__(cls)
+        self.storage = storage
+        self.shape = shape
+        self.strides = strides
+        self.offset = offset
+        self.partition_axis = partition_axis
+        self.gather = gather
+        self.placed = placed
+        self.result_mask = result_mask
+        return self
+
+    @classmethod
+    def _whole(cls, storage: Storage, *, placed: bool = True, result_mask: Mask = None) -> Tensor:
+        """A view of all of ``storage``."""
+        strides = element_strides(storage.shape)
+        axis = storage.partition_axis
+        return cls._new(storage, storage.shape, strides, 0, axis, placed=placed, result_mask=result_mask)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element dtype."""
+        return self.storage.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def space(self) -> Space:
+        """The memory it lives in."""
+        return self.storage.space
+
+    def _values(self) -> Array:
+        storage = self.storage
+        itemsize = storage.dtype.itemsize
+        strides = tuple([s * itemsize for s in self.strides])
+        return np.ndarray(self.shape, storage.dtype, storage.raw, self.offset * itemsize, strides)
+
+    def _window_of_ids(self, ids: Ids) -> Ids:
+        return np.ndarray(self.shape, np.uint8, ids, self.offset, self.strides)
+
+    def read(self, mask: Mask = None) -> tuple[Array, Undefined | None]:
+        """The elements (a view where possible) and which of them are undefined.
+
+        Raises
+        ------
+        KernelFault
+            ``err_tensor_access_out_of_bound`` where an unmasked element does not exist.
+        """
+        storage = self.storage
+        if self.gather is not None:
+            return self._read_gathered(self.gather, mask)
+        values = self._values()
+        if storage.undefined is None:
+            return values, None
+        ids = self._ids(storage.undefined)
+        return values, Undefined(ids, storage.undefined.origins) if ids.any() else None
+
+    def _ids(self, undefined: Undefined) -> Ids:
+        if not undefined.ids.flags.writeable:
+            return np.broadcast_to(np.uint8(1), self.shape)
+        return self._window_of_ids(undefined.ids)
+
+    def _read_gathered(self, gather: Gather, mask: Mask) -> tuple[Array, Undefined | None]:
+        self.check_bounds(mask)
+        storage = self.storage
+        values = storage.flat()[gather.address]
+        outside = Origin(lambda: f"{storage.describe()}, out of bounds and masked off,")
+        beyond = Undefined((~gather.in_bounds).astype(np.uint8), (outside,))
+        if storage.undefined is None:
+            return values, beyond if not gather.in_bounds.all() else None
+        inner_ids = np.ascontiguousarray(storage.undefined.ids).reshape(-1)[gather.address]
+        ids, origins = beyond.merged_into(storage.undefined.origins)
+        ids = np.where(gather.in_bounds, inner_ids, ids)
+        return values, Undefined(ids, origins) if ids.any() else None
+
+    def check_bounds(self, mask: Mask) -> None:
+        """Raise ``err_tensor_access_out_of_bound`` where an element outside is not masked off."""
+        gather = self.gather
+        if gather is None or mask is False or not gather.reach:
+            return
+        used = ~gather.in_bounds if mask is None else ~gather.in_bounds & mask
+        if used.any():
+            raise KernelFault(
+                "err_tensor_access_out_of_bound",
+                f"{int(used.sum())} element(s) outside of {self.storage.describe()}, shape {self.storage.shape}",
+                why=gather.reach,
+                next_step="mask the access (mask=index < size), or loop over whole tiles only",
+            )
+
+    def write(self, values: Array | float, undefined: Undefined | None, mask: Mask = None) -> None:
+        """Write ``values`` where ``mask`` keeps them, rounded once to the dtype; elsewhere nothing changes."""
+        if mask is False:
+            return
+        storage = self.storage
+        if not storage.owns_bytes:
+            storage.detach()
+        keep = None if mask is None else np.broadcast_to(mask, self.shape)
+        if self.gather is not None:
+            self._write_gathered(self.gather, values, undefined, keep)
+            return
+        copy_cast(self._values(), values, keep)
+        if storage.undefined is not None or undefined is not None:
+            self._update_ids(undefined, keep)
+
+    def _write_gathered(
+        self, gather: Gather, values: Array | float, undefined: Undefined | None, keep: npt.NDArray[np.bool_] | None
+    ) -> None:
+        self.check_bounds(keep)
+        chosen = gather.in_bounds if keep is None else gather.in_bounds & keep
+        address = gather.address[chosen]
+        rounded = np.empty(address.shape, dtype=self.dtype)
+        copy_cast(rounded, np.broadcast_to(values, self.shape)[chosen])
+        self.storage.flat()[address] = rounded
+        if self.storage.undefined is None and undefined is None:
+            return
+        ids, origins = self.storage.writable_ids()
+        new: Any = 0
+        if undefined is not None:
+            new_ids, origins = undefined.merged_into(origins)
+            new = np.broadcast_to(new_ids, self.shape)[chosen]
+        flat_ids = ids.reshape(-1)
+        before = np.count_nonzero(flat_ids[address] != 0)
+        flat_ids[address] = new
+        self._settle(ids, origins, np.count_nonzero(flat_ids[address] != 0) - before)
+
+    def _update_ids(self, undefined: Undefined | None, keep: npt.NDArray[np.bool_] | None) -> None:
+        storage = self.storage
+        if undefined is None and keep is None and self._covers_storage():
+            storage.undefined = None
+            storage.undefined_count = 0
+            return
+        ids, origins = storage.writable_ids()
+        new: Any = 0
+        if undefined is not None:
+            new, origins = undefined.merged_into(origins)
+        window = self._window_of_ids(ids)
+        before = np.count_nonzero(window != 0)
+        np.copyto(window, new, where=True if keep is None else keep)
+        self._settle(ids, origins, np.count_nonzero(window != 0) - before)
+
+    def _covers_storage(self) -> bool:
+        dense = self.strides == element_strides(self.shape)
+        return dense and math.prod(self.shape) == self.storage.size
+
+    def _settle(self, ids: Ids, origins: tuple[Origin, ...], change: int) -> None:
+        storage = self.storage
+        storage.undefined_count += change
+        storage.undefined = Undefined(ids, origins) if storage.undefined_count else None
+
+    def __array__(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("numpy cannot compute on a device tensor; use the nl.* and nisa.* functions")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"Tensor(shape={self.shape}, dtype={self.dtype}, buffer={self.space.value})"

@@ -1,0 +1,147 @@
+"""What every operation does with its operands and its result."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nkifix.emulator import numeric
+from nkifix.emulator.affine import Mask, evaluate_mask
+from nkifix.emulator.checks import check_partitions, operand
+from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.location import kernel_location
+from nkifix.emulator.machine import program
+from nkifix.emulator.memory import Space, Storage, Tensor
+from nkifix.emulator.numeric import Array
+from nkifix.emulator.undefined import Origin, Undefined
+
+Scalar = (bool, int, float, np.bool_, np.integer, np.floating)
+"""Types of compile-time numbers that operations take in place of a tile."""
+
+
+def fit_mask(mask: object, shape: tuple[int, ...]) -> Mask:
+    """Evaluate a ``mask=`` argument for a result of ``shape``; an array comes back in that shape."""
+    kept = evaluate_mask(mask)
+    if kept is None or kept is False:
+        return kept
+    try:
+        return np.broadcast_to(kept, shape)
+    except ValueError:
+        raise KernelFault(
+            "",
+            f"a mask of shape {np.shape(kept)} does not fit a tile of shape {shape}",
+            next_step="build the mask from indices with the tile's dimensions",
+        ) from None
+
+
+def read(operation: str, name: str, value: object, mask: Mask = None) -> tuple[Array, Undefined | None]:
+    """The elements of a legal operand, and which are undefined (noting the first reader)."""
+    tensor = operand(operation, name, value)
+    values, undefined = tensor.read(mask)
+    if undefined is not None:
+        undefined.note_read(operation)
+    return values, undefined
+
+
+def fresh(
+    operation: str,
+    values: Array,
+    dtype: np.dtype[Any],
+    undefined: Undefined | None,
+    mask: Mask = None,
+    space: Space = Space.SBUF,
+) -> Tensor:
+    """A new tile holding ``values`` (rounded once to ``dtype``), auto-placed in ``space``.
+
+    Elements that ``mask`` drops are undefined, and stay out of whatever the tile is assigned to.
+    """
+    check_partitions(values.shape[0], f"the result of {operation}")
+    storage = Storage(values.shape, dtype, space, partition_axis=0)
+    tensor = program().tensor_type._whole(storage, placed=False, result_mask=mask)
+    if mask is not False:
+        numeric.copy_cast(storage.array(), values)
+    if undefined is not None:
+        storage.undefined = Undefined(np.array(undefined.ids), undefined.origins)
+        storage.undefined_count = int(np.count_nonzero(undefined.ids != 0))
+    if mask is not None:
+        location = kernel_location()
+        origin = Origin(lambda: f"the masked-off part of {operation} at {location}")
+        if mask is False:
+            storage.undefined = Undefined.everywhere(values.shape, origin)
+            storage.undefined_count = math.prod(values.shape)
+        else:
+            tensor._update_ids(Undefined.everywhere(values.shape, origin), ~mask)
+    return tensor
+
+
+def masked_off(operation: str, shape: tuple[int, ...], dtype: np.dtype[Any], space: Space = Space.SBUF) -> Tensor:
+    """The result of an operation whose mask drops every element: nothing is computed."""
+    return fresh(operation, np.broadcast_to(np.float32(0), shape), dtype, None, False, space)
+
+
+def result_dtype(dtype: object, default: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype asked for, or the operation's default."""
+    return default if dtype is None else numeric.storage_dtype(dtype)
+
+
+def broadcast_shape(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The common shape of operands."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = " and ".join(map(str, shapes))
+        raise KernelFault("", f"{operation}: shapes {listed} do not fit together") from None
+
+
+def assign(destination: Tensor, value: object) -> None:
+    """``destination[...] = value``.
+
+    Raises
+    ------
+    KernelFault
+        ``err_store_dst_shape_smaller_than_other_shape`` where the value is larger,
+        ``err_unsupported_memory`` for HBM on either side.
+    """
+    if not destination.space.on_chip:
+        raise KernelFault(
+            "err_unsupported_memory",
+            f"{destination.storage.describe()} is in HBM and cannot be assigned to",
+            why="engines write SBUF and PSUM; HBM is written by DMA",
+            next_step="nl.store(hbm[...], tile)",
+        )
+    if isinstance(value, Scalar):
+        destination.write(value, None)
+        return
+    source = operand("assignment", "value", value)
+    if _same_view(source, destination):
+        return  # what `tile[...] += x` assigns back
+    shape = broadcast_shape("assignment", destination.shape, source.shape)
+    if shape != destination.shape:
+        raise KernelFault(
+            "err_store_dst_shape_smaller_than_other_shape",
+            f"a value of shape {source.shape} does not fit into {destination.shape}",
+            why="an assignment broadcasts the value, never the destination",
+            next_step="index the destination with the value's shape",
+        )
+    mask = source.result_mask
+    if mask is False:
+        return
+    values, undefined = source.read(mask)
+    if undefined is not None:
+        undefined = _only_kept(undefined, mask, shape)
+    destination.write(values, undefined, mask)
+
+
+def _only_kept(undefined: Undefined, mask: Mask, shape: tuple[int, ...]) -> Undefined | None:
+    """Undefinedness of the elements that are written; what the mask drops is not."""
+    ids = np.broadcast_to(undefined.ids, shape)
+    if mask is not None and mask is not False:
+        ids = np.where(mask, ids, np.uint8(0))
+    return Undefined(ids, undefined.origins) if ids.any() else None
+
+
+def _same_view(a: Tensor, b: Tensor) -> bool:
+    same_place = a.storage is b.storage and a.offset == b.offset
+    return same_place and a.shape == b.shape and a.strides == b.strides

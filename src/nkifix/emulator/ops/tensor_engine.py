@@ -1,0 +1,107 @@
+"""The Tensor Engine: matrix multiplication and transposition."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nkifix.emulator import numeric
+from nkifix.emulator.affine import Mask
+from nkifix.emulator.checks import operand
+from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.memory import Space, Tensor
+from nkifix.emulator.numeric import F32
+from nkifix.emulator.ops.operand import fit_mask, fresh, masked_off, read, result_dtype
+from nkifix.emulator.undefined import Undefined, refuse_undefined
+
+
+def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor:
+    """``stationary.T @ moving``: (K, M) and (K, N) in SBUF give (M, N) float32 in PSUM.
+
+    The contraction runs over the partitions, in float32. Limits: K <= 128, M <= 128, N <= 512.
+    """
+    operation = "nc_matmul"
+    left = operand(operation, "stationary", stationary)
+    right = operand(operation, "moving", moving)
+    if left.shape[0] != right.shape[0]:
+        raise KernelFault(
+            "err_num_partition_mismatch",
+            f"{operation}: stationary has {left.shape[0]} partitions, moving {right.shape[0]}",
+            why="the contraction runs over the partitions of both",
+            next_step="give both operands the same partition count",
+        )
+    if left.ndim != 2:
+        raise KernelFault("", f"{operation}: stationary must have rank 2, got shape {left.shape}")
+    shape = (left.shape[1], *right.shape[1:])
+    kept = fit_mask(mask, shape)
+    if kept is False:
+        return masked_off(operation, shape, F32, Space.PSUM)
+    left_values, left_undefined = read(operation, "stationary", left)
+    right_values, right_undefined = read(operation, "moving", right)
+    # Contiguous operands whatever the views' strides: BLAS then sees one layout, and gives one answer.
+    a = np.ascontiguousarray(numeric.as_f32(left_values))
+    b = np.ascontiguousarray(numeric.as_f32(right_values)).reshape(right.shape[0], -1)
+    product = np.matmul(a.T, b).reshape(shape)
+    undefined = None
+    if left_undefined is not None or right_undefined is not None:
+        undefined = _contracted(left, right, left_undefined, right_undefined, shape)
+    return fresh(operation, product, F32, undefined, kept, Space.PSUM)
+
+
+def _contracted(
+    left: Tensor,
+    right: Tensor,
+    left_undefined: Undefined | None,
+    right_undefined: Undefined | None,
+    shape: tuple[int, ...],
+) -> Undefined:
+    """Which results are wholly undefined; one that mixes defined and undefined products is refused."""
+    depth = left.shape[0]
+    known_left = _known(left_undefined, left.shape)
+    known_right = _known(right_undefined, right.shape).reshape(depth, -1)
+    defined_products = np.matmul(known_left.T, known_right).reshape(shape)
+    mixed = (defined_products > 0) & (defined_products < depth)
+    if mixed.any():
+        for undefined in (left_undefined, right_undefined):
+            if undefined is not None:
+                refuse_undefined(undefined, operation="nc_matmul", happened="contracts undefined elements")
+    source = left_undefined or right_undefined
+    assert source is not None
+    ids = np.where(defined_products == 0, source.ids.max(), 0).astype(np.uint8)
+    return Undefined(ids, source.origins)
+
+
+def _known(undefined: Undefined | None, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    if undefined is None:
+        return np.ones(shape, dtype=F32)
+    return (undefined.ids == 0).astype(F32)
+
+
+def matmul_any(x: object, y: object, *, transpose_x: bool, mask: object = None) -> Tensor:
+    """``x @ y`` with x (M, K), or with ``transpose_x`` (K, M); y (K, N). The former needs a transpose first."""
+    if transpose_x:
+        return matmul(x, y, mask=mask)
+    flipped = transpose(x)
+    values, undefined = flipped.read()
+    in_sbuf = fresh("nc_transpose", values, flipped.dtype, undefined)
+    return matmul(in_sbuf, y, mask=mask)
+
+
+def transpose(data: object, *, dtype: object = None, mask: object = None) -> Tensor:
+    """(P, F) in SBUF to (F, P) in PSUM, both at most 128; exact."""
+    operation = "nc_transpose"
+    tensor = operand(operation, "data", data)
+    if tensor.ndim != 2:
+        raise KernelFault(
+            "err_exceed_max_supported_dimension",
+            f"{operation}: a tile of rank 2 is transposed, got shape {tensor.shape}",
+            next_step="index it to two dimensions",
+        )
+    shape = (tensor.shape[1], tensor.shape[0])
+    target = result_dtype(dtype, tensor.dtype)
+    kept: Mask = fit_mask(mask, shape)
+    if kept is False:
+        return masked_off(operation, shape, target, Space.PSUM)
+    values, undefined = read(operation, "data", tensor)
+    flipped = None if undefined is None else Undefined(undefined.ids.T, undefined.origins)
+    return fresh(operation, values.T, target, flipped, kept, Space.PSUM)
+
