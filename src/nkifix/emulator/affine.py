@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nkifix.emulator.faults import KernelFault
 
-Mask = npt.NDArray[np.bool_] | bool | None
+Mask: TypeAlias = npt.NDArray[np.bool_] | Literal[False] | None
 """Evaluated mask: None keeps everything, False drops everything, an array decides per element."""
 
 
@@ -105,7 +105,7 @@ class AffineIndex:
     def __iter__(self) -> NoReturn:
         raise KernelFault("", "an index cannot be iterated over", next_step="use nl.affine_range for a loop")
 
-    def _plus(self, other: Any, sign: int) -> AffineIndex:
+    def _plus(self, other: Any, sign: int) -> Any:
         if is_integer(other):
             return AffineIndex(self.const + sign * int(other), self.coeffs, self.extents)
         if not isinstance(other, AffineIndex):
@@ -125,21 +125,21 @@ class AffineIndex:
         missing = rank - len(self.extents)
         return AffineIndex(self.const, (0,) * missing + self.coeffs, (1,) * missing + self.extents)
 
-    def __add__(self, other: Any) -> AffineIndex:
+    def __add__(self, other: Any) -> Any:
         return self._plus(other, 1)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> AffineIndex:
+    def __sub__(self, other: Any) -> Any:
         return self._plus(other, -1)
 
-    def __rsub__(self, other: Any) -> AffineIndex:
+    def __rsub__(self, other: Any) -> Any:
         return (-self) + other
 
-    def __neg__(self) -> AffineIndex:
+    def __neg__(self) -> Any:
         return self * -1
 
-    def __mul__(self, other: Any) -> AffineIndex:
+    def __mul__(self, other: Any) -> Any:
         if is_integer(other):
             factor = int(other)
             return AffineIndex(self.const * factor, tuple(c * factor for c in self.coeffs), self.extents)
@@ -155,27 +155,27 @@ class AffineIndex:
     def __floordiv__(self, other: Any) -> NoReturn:
         _not_affine("the floor division of an index")
 
-    def _compare(self, other: Any, relation: str) -> Predicate:
+    def _compare(self, other: Any, relation: str) -> Any:
         if not (is_integer(other) or isinstance(other, AffineIndex)):
             return NotImplemented
         return Predicate(((self - other, relation),))
 
-    def __ge__(self, other: Any) -> Predicate:
+    def __ge__(self, other: Any) -> Any:
         return self._compare(other, ">=")
 
-    def __gt__(self, other: Any) -> Predicate:
+    def __gt__(self, other: Any) -> Any:
         return self._compare(other, ">")
 
-    def __le__(self, other: Any) -> Predicate:
+    def __le__(self, other: Any) -> Any:
         return self._compare(other, "<=")
 
-    def __lt__(self, other: Any) -> Predicate:
+    def __lt__(self, other: Any) -> Any:
         return self._compare(other, "<")
 
-    def __eq__(self, other: Any) -> Predicate:  # type: ignore[override]
+    def __eq__(self, other: Any) -> Any:
         return self._compare(other, "==")
 
-    def __ne__(self, other: Any) -> Predicate:  # type: ignore[override]
+    def __ne__(self, other: Any) -> Any:
         return self._compare(other, "!=")
 
     def __repr__(self) -> str:
@@ -211,7 +211,7 @@ class Predicate:
     def __init__(self, terms: tuple[tuple[AffineIndex, str], ...], *, never: bool = False) -> None:
         self.terms = ((AffineIndex(1, (), ()), "=="),) if never else terms
 
-    def __and__(self, other: Any) -> Predicate:
+    def __and__(self, other: Any) -> Any:
         if isinstance(other, Predicate):
             return Predicate(self.terms + other.terms)
         if isinstance(other, (bool, np.bool_)):

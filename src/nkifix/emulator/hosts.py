@@ -81,7 +81,8 @@ def to_numpy(value: Any, name: str) -> Array:
             f"argument {name!r} has dtype {value.dtype}, which the device cannot store",
             next_step="cast it to float32, bfloat16, float16 or an integer of at most 32 bits",
         ) from error
-    return np.ascontiguousarray(value).reshape(value.shape)
+    contiguous: Array = np.ascontiguousarray(value).reshape(value.shape)
+    return contiguous
 
 
 def _from_torch(tensor: Any, name: str) -> Array:
@@ -96,7 +97,8 @@ def _from_torch(tensor: Any, name: str) -> Array:
     if local.dtype == torch.bfloat16:
         # numpy has no bfloat16: reinterpret the bytes.
         bits: Array = local.view(torch.int16).numpy()
-        return bits.view(ml_dtypes.bfloat16)
+        reinterpreted: Array = bits.view(ml_dtypes.bfloat16)
+        return reinterpreted
     values: Array = local.numpy()
     return values
 

@@ -62,7 +62,7 @@ def run(
         return tensor_type._whole(inputs[name])
 
     for name, value in bound.arguments.items():
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and any(hosts.is_array(item) for item in value):
             bound.arguments[name] = tuple(tensors_of(f"{name}[{i}]", item) for i, item in enumerate(value))
         else:
             bound.arguments[name] = tensors_of(name, value)

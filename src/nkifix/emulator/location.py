@@ -17,7 +17,12 @@ def kernel_frame() -> FrameType | None:
     return frame
 
 
-def kernel_location() -> str:
-    """``file:line`` of the kernel statement that is being executed."""
+def kernel_position() -> tuple[str, int]:
+    """File and line of the kernel statement that is being executed."""
     frame = kernel_frame()
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "<no frame>"
+    return (frame.f_code.co_filename, frame.f_lineno) if frame else ("<no kernel>", 0)
+
+
+def kernel_location() -> str:
+    """:func:`kernel_position` as ``file:line``."""
+    return "{}:{}".format(*kernel_position())

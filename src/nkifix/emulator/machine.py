@@ -13,7 +13,7 @@ import numpy as np
 
 from nkifix.emulator.faults import EmulatorWarning, KernelFault
 from nkifix.emulator.hardware import TARGETS, CoreLimits
-from nkifix.emulator.location import kernel_location
+from nkifix.emulator.location import kernel_position
 from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.params import Params
 
@@ -35,7 +35,7 @@ class Launch:
     params: Params
     grid: tuple[int, ...]
     outputs: list[Storage] = field(default_factory=list)
-    warned: set[tuple[str, str]] = field(default_factory=set)
+    warned: set[tuple[str, str, int]] = field(default_factory=set)
 
     @property
     def limits(self) -> CoreLimits:
@@ -82,11 +82,14 @@ class Program:
 
     def warn(self, rule: str, text: str) -> None:
         """Give an :class:`EmulatorWarning`, once per rule and kernel line of a launch."""
-        key = (rule, kernel_location())
-        if key not in self.launch.warned:
-            self.launch.warned.add(key)
-            warnings.warn(f"{text} ({key[1]})", EmulatorWarning, stacklevel=2)
+        file, line = kernel_position()
+        if (rule, file, line) not in self.launch.warned:
+            self.launch.warned.add((rule, file, line))
+            warnings.warn_explicit(text, EmulatorWarning, file, line, registry=_warned)
 
+
+_warned: dict[Any, Any] = {}
+"""What the warnings module has shown already, so that its filters work as everywhere else."""
 
 _program: ContextVar[Program | None] = ContextVar("program", default=None)
 _params: ContextVar[Params] = ContextVar("params", default=Params())  # noqa: B039  frozen
@@ -139,4 +142,3 @@ def using(chosen: Params) -> Iterator[None]:
         yield
     finally:
         _params.reset(token)
-

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.faults import KernelFault
-from nkifix.emulator.location import kernel_frame
-from nkifix.emulator.numeric import Array, copy_cast
+from nkifix.emulator.location import kernel_position
+from nkifix.emulator.numeric import Array, Number, copy_cast
 from nkifix.emulator.undefined import Ids, Origin, Undefined
 
 
@@ -101,8 +101,7 @@ class Storage:
 
     def leave_undefined(self) -> None:
         """Remember the allocation's place in the kernel and mark all elements as never written."""
-        frame = kernel_frame()
-        self._place = (frame.f_code.co_filename, frame.f_lineno) if frame else None
+        self._place = kernel_position()
         self.undefined = Undefined.everywhere(self.shape, Origin(self.describe))
         self.undefined_count = self.size
 
@@ -117,11 +116,13 @@ class Storage:
 
     def flat(self) -> Array:
         """All elements in storage order, as a one-dimensional view."""
-        return np.ndarray((self.size,), self.dtype, buffer=self.raw)
+        elements: Array = np.ndarray((self.size,), self.dtype, buffer=self.raw)
+        return elements
 
     def array(self) -> Array:
         """All elements in the storage's shape, as a view."""
-        return np.ndarray(self.shape, self.dtype, buffer=self.raw)
+        elements: Array = np.ndarray(self.shape, self.dtype, buffer=self.raw)
+        return elements
 
     def detach(self) -> None:
         """Copy the bytes of a caller's array before the first write into it."""
@@ -133,7 +134,8 @@ class Storage:
         """Ids that can be written, materialised on first use."""
         current = self.undefined
         if current is None:
-            ids, origins = np.zeros(self.shape, dtype=np.uint8), ()
+            ids: Ids = np.zeros(self.shape, dtype=np.uint8)
+            origins: tuple[Origin, ...] = ()
         elif not current.ids.flags.writeable:
             ids, origins = current.ids.copy(), current.origins
         else:
@@ -168,9 +170,11 @@ class Tensor:
     ----------
     shape, dtype:
         As in numpy. On-chip tensors keep rank >= 2; dimension ``partition_axis`` is the partition one.
+    result_mask:
+        On a masked operation's result: the elements it produced. Assignment leaves the others alone.
     """
 
-    __slots__ = ("gather", "offset", "partition_axis", "placed", "result_mask", "shape", "storage", "strides")
+    __slots__ = ("gather", "offset", "partition_axis", "result_mask", "shape", "storage", "strides")
     __array_ufunc__ = None
 
     storage: Storage
@@ -180,7 +184,6 @@ class Tensor:
     partition_axis: int | None
     gather: Gather | None
     result_mask: Mask
-    placed: bool
 
     def __new__(cls, *_: object, **__: object) -> Tensor:
         raise TypeError("a tensor cannot be constructed; use nl.ndarray, nl.zeros, nl.full or nl.load")
@@ -195,7 +198,6 @@ class Tensor:
         partition_axis: int | None,
         *,
         gather: Gather | None = None,
-        placed: bool = True,
         result_mask: Mask = None,
     ) -> Tensor:
         self = object.__new__(cls)
@@ -205,16 +207,15 @@ class Tensor:
         self.offset = offset
         self.partition_axis = partition_axis
         self.gather = gather
-        self.placed = placed
         self.result_mask = result_mask
         return self
 
     @classmethod
-    def _whole(cls, storage: Storage, *, placed: bool = True, result_mask: Mask = None) -> Tensor:
+    def _whole(cls, storage: Storage, *, result_mask: Mask = None) -> Tensor:
         """A view of all of ``storage``."""
         strides = element_strides(storage.shape)
         axis = storage.partition_axis
-        return cls._new(storage, storage.shape, strides, 0, axis, placed=placed, result_mask=result_mask)
+        return cls._new(storage, storage.shape, strides, 0, axis, result_mask=result_mask)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -235,10 +236,12 @@ class Tensor:
         storage = self.storage
         itemsize = storage.dtype.itemsize
         strides = tuple([s * itemsize for s in self.strides])
-        return np.ndarray(self.shape, storage.dtype, storage.raw, self.offset * itemsize, strides)
+        values: Array = np.ndarray(self.shape, storage.dtype, storage.raw, self.offset * itemsize, strides)
+        return values
 
     def _window_of_ids(self, ids: Ids) -> Ids:
-        return np.ndarray(self.shape, np.uint8, ids, self.offset, self.strides)
+        window: Ids = np.ndarray(self.shape, np.uint8, ids, self.offset, self.strides)
+        return window
 
     def read(self, mask: Mask = None) -> tuple[Array, Undefined | None]:
         """The elements (a view where possible) and which of them are undefined.
@@ -289,7 +292,7 @@ class Tensor:
                 next_step="mask the access (mask=index < size), or loop over whole tiles only",
             )
 
-    def write(self, values: Array | float, undefined: Undefined | None, mask: Mask = None) -> None:
+    def write(self, values: Array | Number, undefined: Undefined | None, mask: Mask = None) -> None:
         """Write ``values`` where ``mask`` keeps them, rounded once to the dtype; elsewhere nothing changes."""
         if mask is False:
             return
@@ -305,7 +308,7 @@ class Tensor:
             self._update_ids(undefined, keep)
 
     def _write_gathered(
-        self, gather: Gather, values: Array | float, undefined: Undefined | None, keep: npt.NDArray[np.bool_] | None
+        self, gather: Gather, values: Array | Number, undefined: Undefined | None, keep: npt.NDArray[np.bool_] | None
     ) -> None:
         self.check_bounds(keep)
         chosen = gather.in_bounds if keep is None else gather.in_bounds & keep

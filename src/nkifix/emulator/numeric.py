@@ -7,7 +7,7 @@ Sources: "NKI API shared fields" (supported dtypes, type promotion, supported ma
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
@@ -21,6 +21,8 @@ BF16 = np.dtype(ml_dtypes.bfloat16)
 FLOATS = {BF16: 16, np.dtype(np.float16): 16, F32: 32}
 """Floating dtypes that can be stored on the device, with their width in bits."""
 INTEGERS = {np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)}
+Number: TypeAlias = bool | int | float | np.bool_ | np.integer[Any] | np.floating[Any]
+"""Compile-time numbers."""
 BOOL = np.dtype(np.bool_)
 
 
@@ -32,6 +34,7 @@ def storage_dtype(dtype: Any) -> np.dtype[Any]:
     KernelFault
         For a dtype that the device cannot store.
     """
+    resolved: np.dtype[Any] | None
     try:
         resolved = np.dtype(dtype)
     except TypeError:
@@ -68,10 +71,11 @@ def scalar_dtype(value: object) -> np.dtype[Any]:
 
 def as_f32(values: Array) -> npt.NDArray[np.float32]:
     """``values`` in float32; the same array where it is float32 already."""
-    return values if values.dtype == F32 else values.astype(F32)
+    converted: npt.NDArray[np.float32] = values if values.dtype == F32 else values.astype(F32)
+    return converted
 
 
-def copy_cast(destination: Array, values: Array | float, where: npt.NDArray[np.bool_] | None = None) -> None:
+def copy_cast(destination: Array, values: Array | Number, where: npt.NDArray[np.bool_] | None = None) -> None:
     """Write ``values`` into ``destination``, rounded once to its dtype (nearest even; integers saturate)."""
     keep: Any = True if where is None else where
     if destination.dtype in INTEGERS:
@@ -87,7 +91,7 @@ def cast(values: Array, dtype: np.dtype[Any]) -> Array:
     """``values`` rounded once to ``dtype``; the same array where it has that dtype already."""
     if values.dtype == dtype:
         return values
-    result = np.empty(values.shape, dtype=dtype)
+    result: Array = np.empty(values.shape, dtype=dtype)
     copy_cast(result, values)
     return result
 
@@ -106,7 +110,8 @@ def sum_last_axes(values: npt.NDArray[np.float32], keep: int) -> npt.NDArray[np.
 
 
 def _rsqrt(x: Array) -> Array:
-    return np.float32(1.0) / np.sqrt(x)
+    result: Array = np.float32(1.0) / np.sqrt(x)
+    return result
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -154,7 +159,7 @@ def operation_name(op: object, allowed: Any, argument: str) -> str:
         name = "max"
     elif name == "minimum" and "minimum" not in allowed:
         name = "min"
-    if name not in allowed:
+    if name is None or name not in allowed:
         raise KernelFault(
             "",
             f"{argument}={op!r} is not supported",

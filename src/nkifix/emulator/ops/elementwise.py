@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nkifix.emulator import numeric
 from nkifix.emulator.affine import Mask, Predicate
@@ -49,7 +50,8 @@ def binary(name: str, a: object, b: object, *, dtype: object = None, mask: objec
             values.append(data.astype(np.int64) if exact else numeric.as_f32(data))
             undefined.append(unknown)
         else:
-            values.append(np.int64(int(x)) if exact else np.float32(x))  # type: ignore[call-overload]
+            number: Any = x
+            values.append(np.int64(number) if exact else np.float32(number))
     computed = np.broadcast_to(numeric.BINARY[name](*values), shape)
     if exact and target in numeric.INTEGERS:
         limits = np.iinfo(target)
@@ -125,7 +127,7 @@ def _per_partition(operation: str, name: str, value: object, data: Tensor) -> tu
     """A bias or scale: None where it changes nothing, a float32 number, or a (P, 1, …) array."""
     if isinstance(value, Scalar) or value is None:
         neutral = 0.0 if name == "bias" else 1.0
-        number = neutral if value is None else float(value)  # type: ignore[arg-type]
+        number = neutral if value is None else float(value)
         return (None if number == neutral else np.float32(number)), None
     tensor = operand(operation, name, value)
     if tensor.shape != (data.shape[0], 1):
@@ -137,7 +139,7 @@ def _per_partition(operation: str, name: str, value: object, data: Tensor) -> tu
             next_step=f"pass a [P, 1] tile as {name}",
         )
     if name == "scale" and tensor.dtype != F32:
-        raise KernelFault("err_activation_scale_invalid_type", f"{operation}: scale must be float32, got {tensor.dtype}")
+        raise KernelFault("err_activation_scale_invalid_type", f"{operation}: scale is {tensor.dtype}, not float32")
     if tensor.dtype not in numeric.FLOATS:
         raise KernelFault(
             "err_activation_bias_invalid_type",
@@ -176,9 +178,9 @@ def affine_select(
     chosen = fit_mask(predicate, tensor.shape)
     if chosen is None:
         return fresh(operation, values, target, undefined, kept)
-    selected = np.empty(tensor.shape, dtype=F32)
-    selected.fill(np.float32(otherwise))  # type: ignore[arg-type]
-    if chosen is False:
+    selected: npt.NDArray[np.float32] = np.empty(tensor.shape, dtype=F32)
+    selected.fill(np.float32(otherwise))
+    if isinstance(chosen, bool):
         return fresh(operation, selected, target, None, kept)
     numeric.copy_cast(selected, values, chosen)
     if undefined is not None:

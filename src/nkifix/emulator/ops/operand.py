@@ -59,7 +59,7 @@ def fresh(
     """
     check_partitions(values.shape[0], f"the result of {operation}")
     storage = Storage(values.shape, dtype, space, partition_axis=0)
-    tensor = program().tensor_type._whole(storage, placed=False, result_mask=mask)
+    tensor = program().tensor_type._whole(storage, result_mask=mask)
     if mask is not False:
         numeric.copy_cast(storage.array(), values)
     if undefined is not None:
@@ -68,7 +68,7 @@ def fresh(
     if mask is not None:
         location = kernel_location()
         origin = Origin(lambda: f"the masked-off part of {operation} at {location}")
-        if mask is False:
+        if isinstance(mask, bool):
             storage.undefined = Undefined.everywhere(values.shape, origin)
             storage.undefined_count = math.prod(values.shape)
         else:

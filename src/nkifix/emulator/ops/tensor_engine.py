@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from nkifix.emulator import numeric
 from nkifix.emulator.affine import Mask
@@ -70,10 +71,11 @@ def _contracted(
     return Undefined(ids, source.origins)
 
 
-def _known(undefined: Undefined | None, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _known(undefined: Undefined | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     if undefined is None:
-        return np.ones(shape, dtype=F32)
-    return (undefined.ids == 0).astype(F32)
+        return np.ones(shape, dtype=np.float32)
+    known: npt.NDArray[np.float32] = (undefined.ids == 0).astype(np.float32)
+    return known
 
 
 def matmul_any(x: object, y: object, *, transpose_x: bool, mask: object = None) -> Tensor:
@@ -104,4 +106,3 @@ def transpose(data: object, *, dtype: object = None, mask: object = None) -> Ten
     values, undefined = read(operation, "data", tensor)
     flipped = None if undefined is None else Undefined(undefined.ids.T, undefined.origins)
     return fresh(operation, values.T, target, flipped, kept, Space.PSUM)
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-
 from nkifix.emulator import machine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.hardware import TARGETS
@@ -26,7 +25,7 @@ __all__ = [
 ]
 
 
-class nc_version(enum.IntEnum):  # noqa: N801  the documented name
+class nc_version(enum.IntEnum):
     """NeuronCore generations, comparable."""
 
     gen2 = 2
@@ -55,9 +54,7 @@ def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = 
     return movement.load_transposed("dma_transpose", src, dtype=dtype, mask=mask)
 
 
-def activation(
-    op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, mask: Any = None, dtype: Any = None
-) -> Any:
+def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, mask: Any = None, dtype: Any = None) -> Any:
     """``op(data * scale + bias)`` on the Scalar Engine."""
     return elementwise.activation(op, data, bias=bias, scale=scale, dtype=dtype, mask=mask)
 
@@ -111,5 +108,3 @@ def tensor_reduce(
 def tensor_copy(src: Any, *, mask: Any = None, dtype: Any = None) -> Any:
     """A copy in SBUF."""
     return elementwise.copy(src, dtype=dtype, mask=mask, operation="tensor_copy")
-
-

@@ -12,11 +12,11 @@ from nkifix.emulator import numeric
 from nkifix.emulator.affine import AffineIndex, is_integer
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.hardware import TARGETS
-from nkifix.emulator.indexing import DynamicSlice as ds  # noqa: N813  the documented name
+from nkifix.emulator.indexing import DynamicSlice as ds
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space
 from nkifix.emulator.ops import allocate, elementwise, movement, tensor_engine
-from nkifix.emulator.ops.allocate import PartitionDimension as par_dim  # noqa: N813  the documented name
+from nkifix.emulator.ops.allocate import PartitionDimension as par_dim
 
 __all__ = [
     "add",
@@ -34,9 +34,9 @@ __all__ = [
     "fp32",
     "full",
     "hbm",
+    "int8",
     "int16",
     "int32",
-    "int8",
     "load",
     "load_transpose2d",
     "log",
@@ -69,9 +69,9 @@ __all__ = [
     "subtract",
     "sum",
     "tile_size",
+    "uint8",
     "uint16",
     "uint32",
-    "uint8",
     "zeros",
 ]
 
@@ -167,7 +167,7 @@ def static_range(*args: int) -> range:
 
 
 def program_id(axis: int) -> int:
-    """This program's position along one dimension of the launch grid."""
+    """Position of the running program along one dimension of the launch grid."""
     return program().position[_grid_axis(axis)]
 
 
@@ -197,9 +197,7 @@ def _grid_axis(axis: Any) -> int:
     return int(axis)
 
 
-def ndarray(
-    shape: Any, dtype: Any, *, buffer: Any = sbuf, name: str = "", lazy_initialization: bool = False
-) -> Any:
+def ndarray(shape: Any, dtype: Any, *, buffer: Any = sbuf, name: str = "", lazy_initialization: bool = False) -> Any:
     """A tensor with undefined elements. ``lazy_initialization`` is undocumented and changes nothing."""
     return allocate.allocate(shape, dtype, buffer, name=name)
 
@@ -306,17 +304,17 @@ def reciprocal(x: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     return elementwise.unary("reciprocal", x, dtype=dtype, mask=mask)
 
 
-def sum(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:  # noqa: A001  the documented name
+def sum(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Sum over trailing free dimensions."""
     return elementwise.reduce_free(np.add, x, axis, dtype=dtype, mask=mask, operation="sum")
 
 
-def max(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:  # noqa: A001  the documented name
+def max(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Largest element over trailing free dimensions."""
     return elementwise.reduce_free(np.max, x, axis, dtype=dtype, mask=mask, operation="max")
 
 
-def min(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:  # noqa: A001  the documented name
+def min(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Smallest element over trailing free dimensions."""
     return elementwise.reduce_free(np.min, x, axis, dtype=dtype, mask=mask, operation="min")
 

@@ -46,7 +46,7 @@ class LegacyTensor(Tensor):
     def __neg__(self) -> Any:
         return elementwise.binary("multiply", self, -1)
 
-    def __iadd__(self, other: object) -> Any:
+    def __iadd__(self, other: object) -> Any:  # type: ignore[misc]
         return elementwise.accumulate(self, other)
 
     def __bool__(self) -> NoReturn:
