@@ -6,10 +6,13 @@ Colour is decided per stream by rich, which also honours ``NO_COLOR``.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nkifix.errors import NkifixError
 
@@ -52,3 +55,24 @@ def refuse(error: NkifixError) -> NoReturn:
     """Print ``ERROR`` and the error's four parts on stderr, then exit with code 2."""
     complain(error)
     raise SystemExit(EXIT_REFUSED)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr, silent when stderr is no terminal; call the result with each step's name."""
+    console = err()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(what, total=total, completed=-1)
+
+        def advance(step: str) -> None:
+            bar.update(task, advance=1, description=f"{what}: {step}")
+
+        yield advance

@@ -1,0 +1,1 @@
+"""Differential testing: cases, an oracle, tolerances from the data, and runs of kernels on them."""

@@ -1,0 +1,103 @@
+"""One call of an attention kernel, described by data: shapes, mask, dtype, seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+DtypeName = Literal["bfloat16", "float16", "float32"]
+
+DTYPES: dict[DtypeName, np.dtype[Any]] = {
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float16": np.dtype(np.float16),
+    "float32": np.dtype(np.float32),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A call of ``flash_fwd[batch, kv_heads](q, k, v, **keywords)``.
+
+    Attributes
+    ----------
+    window_size:
+        ``(left, right)`` as the kernel takes it; None leaves the argument out (the documented default).
+    use_causal_mask:
+        None leaves the argument out (the documented default, True).
+    config:
+        Fields of ``FlashConfig`` that differ from its defaults; empty leaves the argument out.
+    """
+
+    name: str
+    batch: int = 1
+    heads: int = 1
+    kv_heads: int = 1
+    head_dim: int = 64
+    seq_q: int = 2048
+    seq_k: int = 2048
+    dtype: DtypeName = "bfloat16"
+    use_causal_mask: bool | None = None
+    window_size: tuple[int, int] | None = None
+    softmax_scale: float | None = None
+    mixed_precision: bool = True
+    config: dict[str, Any] = field(default_factory=dict, hash=False)
+    seed: int = 0
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The launch grid that the contract asks for."""
+        return self.batch, self.kv_heads
+
+    @property
+    def scale(self) -> float:
+        """The factor on the scores: 1 / sqrt(head_dim) unless given."""
+        return self.head_dim**-0.5 if self.softmax_scale is None else self.softmax_scale
+
+    def keywords(self, config_type: Any) -> dict[str, Any]:
+        """Keyword arguments of the call, with ``config`` built from the kernel's own config class."""
+        given: dict[str, Any] = {}
+        if self.use_causal_mask is not None:
+            given["use_causal_mask"] = self.use_causal_mask
+        if self.window_size is not None:
+            given["window_size"] = self.window_size
+        if self.softmax_scale is not None:
+            given["softmax_scale"] = self.softmax_scale
+        if not self.mixed_precision:
+            given["mixed_precision"] = False
+        if self.config:
+            given["config"] = config_type(**self.config)
+        return given
+
+    def inputs(self) -> tuple[Array, Array, Array]:
+        """Standard-normal q (b, h, d, seq_q), k (b, kv_h, d, seq_k) and v in the layout of the config."""
+        random = np.random.default_rng(self.seed)
+        v_shape = (self.batch, self.kv_heads, self.seq_k, self.head_dim)
+        if self.config.get("should_transpose_v", False):
+            v_shape = (self.batch, self.kv_heads, self.head_dim, self.seq_k)
+        shapes = (
+            (self.batch, self.heads, self.head_dim, self.seq_q),
+            (self.batch, self.kv_heads, self.head_dim, self.seq_k),
+            v_shape,
+        )
+        q, k, v = (random.standard_normal(shape, dtype=np.float32).astype(DTYPES[self.dtype]) for shape in shapes)
+        return q, k, v
+
+    def visible(self) -> npt.NDArray[np.bool_]:
+        """Which key each query sees, (seq_q, seq_k): the documented masks, top-left aligned."""
+        left, right = self.window_size or (-1, -1)
+        if right >= 0:
+            raise ValueError(f"{self.name}: a right window has no documented meaning")
+        query = np.arange(self.seq_q)[:, None]
+        key = np.arange(self.seq_k)[None, :]
+        if self.config.get("windowed_context_encoding", False):
+            return (query < key) & (key <= query + left + 1)
+        if left >= 0:
+            return (key <= query) & (key >= query - left)
+        if self.use_causal_mask is None or self.use_causal_mask:
+            return key <= query
+        return np.ones((self.seq_q, self.seq_k), dtype=np.bool_)
