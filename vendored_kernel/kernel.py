@@ -1,0 +1,311 @@
+"""``flash_fwd``: flash attention, forward, in the legacy Neuron Kernel Interface (``neuronxcc.nki``).
+
+One program handles one batch entry and one key/value head. It walks over the query heads that share that
+head, over groups of query tiles whose state fits on chip, over key tiles, and over the query tiles of the
+group; each pair of tiles updates the running maximum, the running log-sum-exp and the running output. What
+no query of a tile can see is neither loaded nor computed (:mod:`vendored_kernel.schedule`).
+"""
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+import numpy as np
+
+from vendored_kernel.config import check_grid, checked_config, checked_shapes, checked_window
+from vendored_kernel.schedule import BLOCK_KEYS, CHUNK_KEYS, TILE_QUERIES, band_of
+
+HIDDEN = nl.fp32.min
+"""Score of a masked pair, and start of maximum and log-sum-exp: the smallest finite float32, so that no real
+score lies below it."""
+
+
+@nki.jit(mode="trace")
+def score_chunk(scores, peaks, query, keys, q0, k0, chunk, width, rows, band):
+    """Scores of one chunk of keys, masked, into ``scores``; their maximum per query into ``peaks``."""
+    start = chunk * CHUNK_KEYS
+    place = nl.ds(start, width)
+    if band.sees_any(q0, rows, k0 + start, width):
+        product = nl.ndarray((nl.par_dim(rows), width), dtype=np.float32, buffer=nl.psum)
+        product[:, :] = nl.matmul(query, keys[:, place], transpose_x=True)
+        scores[:, place] = nl.copy(product, dtype=np.float32)
+        row, column = nl.mgrid[0:rows, 0:width]
+        if band.high is not None:
+            if band.cut_above(q0, k0 + start, width):
+                scores[:, place] = nisa.affine_select(
+                    pred=(q0 + band.high + row >= k0 + start + column),
+                    on_true_tile=scores[:, place],
+                    on_false_value=HIDDEN,
+                )
+        if band.low is not None:
+            if band.cut_below(q0, rows, k0 + start):
+                scores[:, place] = nisa.affine_select(
+                    pred=(k0 + start + column >= q0 + band.low + row),
+                    on_true_tile=scores[:, place],
+                    on_false_value=HIDDEN,
+                )
+        peaks[:, chunk] = nisa.tensor_reduce(np.max, scores[:, place], axis=(1,), dtype=np.float32)
+
+
+@nki.jit(mode="trace")
+def weigh(weights, sums, scores, minus_peak, start, width, column):
+    """``exp(score - peak)`` of a run of keys, and its sum per query before rounding."""
+    place = nl.ds(start, width)
+    weights[:, place] = nisa.activation_reduce(
+        np.exp,
+        scores[:, place],
+        bias=minus_peak,
+        scale=1.0,
+        reduce_op=nl.add,
+        reduce_res=sums[:, column],
+        dtype=weights.dtype,
+    )
+
+
+@nki.jit(mode="trace")
+def weigh_span(weights, sums, scores, minus_peak, q0, k0, chunk, n_chunks, rows, band):
+    """Weights of ``n_chunks`` whole chunks: in one instruction where all matter, else chunk by chunk."""
+    start = chunk * CHUNK_KEYS
+    last = start + (n_chunks - 1) * CHUNK_KEYS
+    first_seen = band.sees_any(q0, rows, k0 + start, CHUNK_KEYS)
+    if first_seen & band.sees_any(q0, rows, k0 + last, CHUNK_KEYS):
+        weigh(weights, sums, scores, minus_peak, start, n_chunks * CHUNK_KEYS, chunk)
+    else:
+        for i in nl.affine_range(n_chunks):
+            if band.sees_any(q0, rows, k0 + start + i * CHUNK_KEYS, CHUNK_KEYS):
+                weigh(weights, sums, scores, minus_peak, start + i * CHUNK_KEYS, CHUNK_KEYS, chunk + i)
+
+
+@nki.jit(mode="trace")
+def weigh_all(weights, sums, scores, minus_peak, q0, k0, rows, n_keys, band):
+    """Weights of all visible chunks of a key tile.
+
+    Sums are taken per half tile of at most 2048 keys, in NxDI's order, so that answers stay comparable bit by bit.
+    """
+    whole = n_keys // CHUNK_KEYS
+    span = max(1, min(2048, n_keys // 2) // CHUNK_KEYS)
+    for i in nl.affine_range(whole // span):
+        weigh_span(weights, sums, scores, minus_peak, q0, k0, i * span, span, rows, band)
+    for i in nl.affine_range(whole % span):
+        weigh_span(weights, sums, scores, minus_peak, q0, k0, whole - whole % span + i, 1, rows, band)
+    if n_keys % CHUNK_KEYS:
+        if band.sees_any(q0, rows, k0 + whole * CHUNK_KEYS, n_keys % CHUNK_KEYS):
+            weigh(weights, sums, scores, minus_peak, whole * CHUNK_KEYS, n_keys % CHUNK_KEYS, whole)
+
+
+@nki.jit(mode="trace")
+def add_values(mixed, weights, values, q0, k0, block, width, rows, band):
+    """Add the values of one block of keys, weighted, to ``mixed``."""
+    start = block * BLOCK_KEYS
+    if band.sees_any(q0, rows, k0 + start, width):
+        turned = nl.ndarray((nl.par_dim(width), rows), dtype=np.float32, buffer=nl.psum)
+        turned[:, :] = nisa.nc_transpose(weights[:, nl.ds(start, width)])
+        mixed[:, :] += nl.matmul(
+            nl.copy(turned, dtype=weights.dtype), values[block, nl.ds(0, width), :], transpose_x=True
+        )
+
+
+@nki.jit(mode="trace")
+def attend(query, keys, values, output, lse, peak, q0, k0, rows, n_keys, band):
+    """Update the state of one query tile with one key tile.
+
+    Shapes: query (d, rows), keys (d, n_keys), values (blocks, 128, d); state output (rows, d), lse (rows, 1),
+    peak (rows, 1), all float32.
+    """
+    n_chunks = -(-n_keys // CHUNK_KEYS)
+    scores = nl.ndarray((nl.par_dim(rows), n_keys), dtype=np.float32, buffer=nl.sbuf)
+    peaks = nl.ndarray((nl.par_dim(rows), n_chunks), dtype=np.float32, buffer=nl.sbuf)
+    sums = nl.ndarray((nl.par_dim(rows), n_chunks), dtype=np.float32, buffer=nl.sbuf)
+    weights = nl.ndarray((nl.par_dim(rows), n_keys), dtype=query.dtype, buffer=nl.sbuf)
+    # A skipped chunk has no maximum and counts as zero in the sum; so do the columns of a span summed at once.
+    peaks[:, :] = HIDDEN
+    sums[:, :] = 0.0
+
+    for chunk in nl.affine_range(n_keys // CHUNK_KEYS):
+        score_chunk(scores, peaks, query, keys, q0, k0, chunk, CHUNK_KEYS, rows, band)
+    if n_keys % CHUNK_KEYS:
+        score_chunk(scores, peaks, query, keys, q0, k0, n_keys // CHUNK_KEYS, n_keys % CHUNK_KEYS, rows, band)
+
+    highest = nisa.tensor_reduce(np.max, peaks, axis=(1,), dtype=np.float32)
+    previous = nl.copy(peak, dtype=np.float32)
+    peak[:, :] = nl.maximum(previous, highest)
+    decay = nisa.activation(np.exp, peak, bias=previous, scale=-1.0)
+    decayed = nl.multiply(output, decay)
+
+    weigh_all(weights, sums, scores, nl.multiply(peak, -1.0), q0, k0, rows, n_keys, band)
+    total = nl.sum(sums, axis=1, dtype=np.float32)
+
+    mixed = nl.zeros(output.shape, dtype=np.float32, buffer=nl.psum)
+    for block in nl.affine_range(n_keys // BLOCK_KEYS):
+        add_values(mixed, weights, values, q0, k0, block, BLOCK_KEYS, rows, band)
+    if n_keys % BLOCK_KEYS:
+        add_values(mixed, weights, values, q0, k0, n_keys // BLOCK_KEYS, n_keys % BLOCK_KEYS, rows, band)
+
+    output[:, :] = nl.add(decayed, mixed)
+    carried = nisa.activation(np.exp, peak, bias=lse, scale=-1.0)
+    lse[:, :] = nl.add(peak, nisa.activation(np.log, carried, bias=total))
+
+
+@nki.jit(mode="trace")
+def load_values(v_head, values, k0, block, width, config):
+    """One block of V, (width, d), into ``values[block]``."""
+    place = nl.ds(k0 + block * BLOCK_KEYS, width)
+    if not config.should_transpose_v:
+        values[block, nl.ds(0, width), :] = nl.load(v_head[place, :], dtype=values.dtype)
+    elif nisa.get_nc_version() >= nisa.nc_version.gen3:
+        values[block, nl.ds(0, width), :] = nisa.tensor_copy(nisa.dma_transpose(v_head[:, place]), dtype=values.dtype)
+    else:
+        values[block, nl.ds(0, width), :] = nl.load_transpose2d(v_head[:, place], dtype=values.dtype)
+
+
+@nki.jit(mode="trace")
+def attend_tile(q_head, keys, values, output, lse, peak, q0, k0, rows, n_keys, scale, band):
+    """One query tile against one key tile, if any pair of them is visible."""
+    if band.sees_any(q0, rows, k0, n_keys):
+        query = nl.ndarray((nl.par_dim(q_head.shape[0]), rows), dtype=keys.dtype, buffer=nl.sbuf)
+        query[:, :] = nl.multiply(nl.load(q_head[:, nl.ds(q0, rows)], dtype=keys.dtype), scale)
+        attend(query, keys, values, output, lse, peak, q0, k0, rows, n_keys, band)
+
+
+@nki.jit(mode="trace")
+def attend_group(q_head, k_head, v_head, output, lse, peak, group, k0, n_keys, scale, dtype, config, band):
+    """All query tiles of a group against one key tile, loaded once for them, if any of them needs it."""
+    q0, n_tiles, tail = group
+    if band.sees_any(q0, n_tiles * TILE_QUERIES + tail, k0, n_keys):
+        head_dim = k_head.shape[0]
+        keys = nl.ndarray((nl.par_dim(head_dim), n_keys), dtype=dtype, buffer=nl.sbuf)
+        keys[:, :] = nl.load(k_head[:, nl.ds(k0, n_keys)], dtype=dtype)
+        n_blocks = -(-n_keys // BLOCK_KEYS)
+        values = nl.ndarray((n_blocks, nl.par_dim(BLOCK_KEYS), head_dim), dtype=dtype, buffer=nl.sbuf)
+        for block in nl.affine_range(n_keys // BLOCK_KEYS):
+            load_values(v_head, values, k0, block, BLOCK_KEYS, config)
+        if n_keys % BLOCK_KEYS:
+            load_values(v_head, values, k0, n_keys // BLOCK_KEYS, n_keys % BLOCK_KEYS, config)
+
+        for i in nl.affine_range(n_tiles):
+            start = q0 + i * TILE_QUERIES
+            attend_tile(q_head, keys, values, output[i], lse[i], peak[i], start, k0, TILE_QUERIES, n_keys, scale, band)
+        if tail:
+            rows = nl.ds(0, tail)
+            start = q0 + n_tiles * TILE_QUERIES
+            state = (output[n_tiles, rows, :], lse[n_tiles, rows, :], peak[n_tiles, rows, :])
+            attend_tile(q_head, keys, values, state[0], state[1], state[2], start, k0, tail, n_keys, scale, band)
+
+
+@nki.jit(mode="trace")
+def store_tile(o_head, output, lse, peak, q0, rows, seq_k, band):
+    """Normalise one query tile, round it once, and write it; queries that see no key get zeros."""
+    head_dim = o_head.shape[1]
+    result = nl.ndarray((nl.par_dim(rows), head_dim), dtype=o_head.dtype, buffer=nl.sbuf)
+    result[:, :] = nl.multiply(output, nisa.activation(np.exp, lse, bias=peak, scale=-1.0))
+    keyless = band.first_keyless(seq_k)
+    if keyless is not None:
+        if q0 + rows > keyless:
+            row, column = nl.mgrid[0:rows, 0:head_dim]
+            result[:, :] = nisa.affine_select(
+                pred=(q0 + row + 0 * column < keyless), on_true_tile=result, on_false_value=0.0
+            )
+    nl.store(o_head[nl.ds(q0, rows), :], result)
+
+
+@nki.jit(mode="trace")
+def attend_queries(q_head, k_head, v_head, o_head, group, scale, dtype, config, band):
+    """One group of query tiles against all keys: its state lives on chip from first to last."""
+    q0, n_tiles, tail = group
+    count = n_tiles + (1 if tail else 0)
+    head_dim, seq_k = k_head.shape
+    output = nl.zeros((count, nl.par_dim(TILE_QUERIES), head_dim), dtype=np.float32, buffer=nl.sbuf)
+    lse = nl.full((count, nl.par_dim(TILE_QUERIES), 1), HIDDEN, dtype=np.float32, buffer=nl.sbuf)
+    peak = nl.full((count, nl.par_dim(TILE_QUERIES), 1), HIDDEN, dtype=np.float32, buffer=nl.sbuf)
+
+    size = min(config.seq_tile_size, seq_k)
+    for j in nl.sequential_range(seq_k // size):
+        attend_group(q_head, k_head, v_head, output, lse, peak, group, j * size, size, scale, dtype, config, band)
+    if seq_k % size:
+        k0 = seq_k - seq_k % size
+        attend_group(q_head, k_head, v_head, output, lse, peak, group, k0, seq_k % size, scale, dtype, config, band)
+
+    for i in nl.affine_range(n_tiles):
+        store_tile(o_head, output[i], lse[i], peak[i], q0 + i * TILE_QUERIES, TILE_QUERIES, seq_k, band)
+    if tail:
+        rows = nl.ds(0, tail)
+        state = (output[n_tiles, rows, :], lse[n_tiles, rows, :], peak[n_tiles, rows, :])
+        store_tile(o_head, state[0], state[1], state[2], q0 + n_tiles * TILE_QUERIES, tail, seq_k, band)
+
+
+@nki.jit
+def flash_fwd(
+    q,
+    k,
+    v,
+    softmax_scale=None,
+    use_causal_mask=True,
+    window_size=(-1, -1),
+    mixed_precision=True,
+    config=None,
+):
+    """Flash attention, forward. Launch as ``flash_fwd[batch, kv_heads](q, k, v, …)``.
+
+    Parameters
+    ----------
+    q:
+        (batch, heads, head_dim, seq_q). head_dim is at most 128; any length.
+    k:
+        (batch, kv_heads, head_dim, seq_k), where heads is a multiple of kv_heads; any length.
+    v:
+        (batch, kv_heads, seq_k, head_dim), or (batch, kv_heads, head_dim, seq_k) with
+        ``config.should_transpose_v``.
+    softmax_scale:
+        Factor on the scores; None for 1 / sqrt(head_dim). 0.0 is a factor like any other.
+    use_causal_mask:
+        Query i sees keys 0 … i (aligned at the first query and key, whatever the lengths).
+    window_size:
+        (left, right). left >= 0: query i sees keys i - left … i, whatever ``use_causal_mask`` says.
+        left < 0: no window. right must be negative.
+    mixed_precision:
+        Round matmul operands to bfloat16. Otherwise they keep the query's dtype. Sums, maxima and the output
+        are float32 either way, and rounded once to the query's dtype.
+    config:
+        :class:`vendored_kernel.FlashConfig`; None for its defaults.
+
+    Returns
+    -------
+    tensor
+        (batch, heads, seq_q, head_dim), dtype of q. The row of a query that sees no key is zero.
+
+    Raises
+    ------
+    AssertionError
+        The launch grid does not have two dimensions.
+    ValueError
+        A call without a meaning; the message says what to pass instead.
+    """
+    config = checked_config(config)
+    left = checked_window(window_size, config)
+    shapes = checked_shapes(q, k, v, config.should_transpose_v)
+    check_grid(nl.program_ndim(), nl.num_programs, shapes)
+    band = band_of(use_causal_mask, left, config.windowed_context_encoding)
+    scale = shapes.head_dim**-0.5 if softmax_scale is None else softmax_scale
+    dtype = nl.bfloat16 if mixed_precision else q.dtype
+
+    o = nl.ndarray((shapes.batch, shapes.heads, shapes.seq_q, shapes.head_dim), dtype=q.dtype, buffer=nl.shared_hbm)
+    batch = nl.program_id(axis=0)
+    kv_head = nl.program_id(axis=1)
+    shared = shapes.heads // shapes.kv_heads
+    k_head = k[batch, kv_head]
+    v_head = v[batch, kv_head]
+    n_tiles = shapes.seq_q // TILE_QUERIES
+    tail = shapes.seq_q % TILE_QUERIES
+    size = config.attn_core_tile_size
+
+    for i in nl.affine_range(shared):
+        head = kv_head * shared + i
+        q_head = q[batch, head]
+        o_head = o[batch, head]
+        for g in nl.sequential_range(n_tiles // size):
+            group = (g * size * TILE_QUERIES, size, 0)
+            attend_queries(q_head, k_head, v_head, o_head, group, scale, dtype, config, band)
+        rest = n_tiles % size
+        if rest + tail > 0:
+            group = ((n_tiles - rest) * TILE_QUERIES, rest, tail)
+            attend_queries(q_head, k_head, v_head, o_head, group, scale, dtype, config, band)
+    return o
