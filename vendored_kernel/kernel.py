@@ -29,20 +29,18 @@ def score_chunk(scores, peaks, query, keys, q0, k0, chunk, width, rows, band):
         product[:, :] = nl.matmul(query, keys[:, place], transpose_x=True)
         scores[:, place] = nl.copy(product, dtype=np.float32)
         row, column = nl.mgrid[0:rows, 0:width]
-        if band.high is not None:
-            if band.cut_above(q0, k0 + start, width):
-                scores[:, place] = nisa.affine_select(
-                    pred=(q0 + band.high + row >= k0 + start + column),
-                    on_true_tile=scores[:, place],
-                    on_false_value=HIDDEN,
-                )
-        if band.low is not None:
-            if band.cut_below(q0, rows, k0 + start):
-                scores[:, place] = nisa.affine_select(
-                    pred=(k0 + start + column >= q0 + band.low + row),
-                    on_true_tile=scores[:, place],
-                    on_false_value=HIDDEN,
-                )
+        if band.cut_above(q0, k0 + start, width):
+            scores[:, place] = nisa.affine_select(
+                pred=(q0 + band.high + row >= k0 + start + column),
+                on_true_tile=scores[:, place],
+                on_false_value=HIDDEN,
+            )
+        if band.cut_below(q0, rows, k0 + start):
+            scores[:, place] = nisa.affine_select(
+                pred=(k0 + start + column >= q0 + band.low + row),
+                on_true_tile=scores[:, place],
+                on_false_value=HIDDEN,
+            )
         peaks[:, chunk] = nisa.tensor_reduce(np.max, scores[:, place], axis=(1,), dtype=np.float32)
 
 

@@ -38,12 +38,12 @@ class Band:
         return seen
 
     def cut_above(self, q0: Any, k0: Any, keys: int) -> Any:
-        """Whether the tile holds a key that is too late for one of its queries. Needs ``high``."""
-        return k0 + (keys - 1) > q0 + self.high
+        """Whether the tile holds a key that is too late for one of its queries."""
+        return False if self.high is None else k0 + (keys - 1) > q0 + self.high
 
     def cut_below(self, q0: Any, rows: int, k0: Any) -> Any:
-        """Whether the tile holds a key that is too early for one of its queries. Needs ``low``."""
-        return k0 < q0 + (rows - 1 + self.low)
+        """Whether the tile holds a key that is too early for one of its queries."""
+        return False if self.low is None else k0 < q0 + (rows - 1 + self.low)
 
     def first_keyless(self, seq_k: int) -> int | None:
         """The first query that sees none of ``seq_k`` keys; None if every query sees one."""
@@ -86,9 +86,8 @@ def kind_of(band: Band, q0: int, rows: int, k0: int, keys: int) -> Kind:
     """Skipped if no pair is visible, full if all are, boundary otherwise."""
     if not band.sees_any(q0, rows, k0, keys):
         return Kind.SKIPPED
-    late = band.high is not None and band.cut_above(q0, k0, keys)
-    early = band.low is not None and band.cut_below(q0, rows, k0)
-    return Kind.BOUNDARY if late or early else Kind.FULL
+    cut = band.cut_above(q0, k0, keys) or band.cut_below(q0, rows, k0)
+    return Kind.BOUNDARY if cut else Kind.FULL
 
 
 def pieces(length: int, size: int) -> list[tuple[int, int]]:
@@ -135,8 +134,8 @@ def work(band: Band, seq_q: int, seq_k: int, *, seq_tile_size: int) -> Work:
     blocks = [
         t for t in tiles(band, seq_q, seq_k, seq_tile_size=seq_tile_size, keys=BLOCK_KEYS) if t.kind is not Kind.SKIPPED
     ]
-    late = sum(band.high is not None and bool(band.cut_above(t.q0, t.k0, t.keys)) for t in chunks)
-    early = sum(band.low is not None and bool(band.cut_below(t.q0, t.rows, t.k0)) for t in chunks)
+    late = sum(bool(band.cut_above(t.q0, t.k0, t.keys)) for t in chunks)
+    early = sum(bool(band.cut_below(t.q0, t.rows, t.k0)) for t in chunks)
     return Work(
         score_matmuls=len(chunks),
         value_matmuls=len(blocks),
