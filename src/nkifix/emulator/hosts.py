@@ -70,19 +70,49 @@ def to_numpy(value: Any, name: str) -> Array:
     Raises
     ------
     RefusalError
-        For a dtype that the device cannot store, or a tensor without data (meta, fake).
+        For a dtype that the device cannot store, a tensor whose data is not here (meta, fake, another device),
+        or an array with a meaning beyond its elements (masked, sparse).
     """
     if is_torch(value):
         value = _from_torch(value, name)
+    elif isinstance(value, np.ma.MaskedArray):
+        raise RefusalError(
+            f"argument {name!r} is a numpy masked array",
+            why="a kernel would compute on the masked elements too",
+            next_step=f"pass {name}.filled(...), or {name}.data",
+        )
     try:
         storage_dtype(value.dtype)
     except KernelFault as error:
-        raise RefusalError(
-            f"argument {name!r} has dtype {value.dtype}, which the device cannot store",
-            next_step="cast it to float32, bfloat16, float16 or an integer of at most 32 bits",
-        ) from error
+        raise _unstorable(name, value.dtype) from error
     contiguous: Array = np.ascontiguousarray(value).reshape(value.shape)
     return contiguous
+
+
+def _unstorable(name: str, dtype: object) -> RefusalError:
+    return RefusalError(
+        f"argument {name!r} has dtype {dtype}, which the emulator cannot store",
+        why="it stores what NeuronCores of all its targets do, in at most 32 bits",
+        next_step="cast it to float32, bfloat16, float16 or an integer of at most 32 bits",
+    )
+
+
+_TORCH_DTYPES = frozenset(
+    f"torch.{name}"
+    for name in (
+        "bfloat16",
+        "bool",
+        "float16",
+        "float32",
+        "int16",
+        "int32",
+        "int8",
+        "uint16",
+        "uint32",
+        "uint8",
+    )
+)
+"""By name: older versions of torch lack some."""
 
 
 def _from_torch(tensor: Any, name: str) -> Array:
@@ -91,16 +121,28 @@ def _from_torch(tensor: Any, name: str) -> Array:
         raise RefusalError(
             f"argument {name!r} is a torch tensor on {tensor.device}",
             why="the emulator reads tensors on the CPU or on an XLA device",
-            next_step=f"pass {name}.cpu()",
+            next_step=f"pass {name}.cpu()" if tensor.device.type != "meta" else "pass a tensor that has data",
         )
-    local = tensor.detach().cpu().contiguous()
-    if local.dtype == torch.bfloat16:
-        # numpy has no bfloat16: reinterpret the bytes.
-        bits: Array = local.view(torch.int16).numpy()
-        reinterpreted: Array = bits.view(ml_dtypes.bfloat16)
-        return reinterpreted
-    values: Array = local.numpy()
-    return values
+    if str(tensor.dtype) not in _TORCH_DTYPES:
+        raise _unstorable(name, tensor.dtype)
+    if tensor.layout != torch.strided:
+        raise RefusalError(
+            f"argument {name!r} is a torch tensor with the layout {tensor.layout}",
+            why="a kernel addresses every element",
+            next_step=f"pass {name}.to_dense()",
+        )
+    # numpy has no bfloat16: reinterpret the bytes.
+    reinterpret = tensor.dtype == torch.bfloat16
+    try:
+        local = tensor.detach().cpu().contiguous()
+        values: Array = (local.view(torch.int16) if reinterpret else local).numpy()
+    except (RuntimeError, TypeError) as error:
+        raise RefusalError(
+            f"the elements of argument {name!r}, a {type(tensor).__name__}, cannot be read",
+            why=str(error).partition("\n")[0],
+            next_step="call the kernel outside of tracing, with a tensor that has data",
+        ) from error
+    return values.view(ml_dtypes.bfloat16) if reinterpret else values
 
 
 def _to_torch(values: Array) -> Any:

@@ -32,6 +32,16 @@ def check_grid(grid: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """A kernel function's name, for messages."""
+    return str(getattr(function, "__name__", function))
+
+
+def _place_of(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else name_of(function)
+
+
 def run(
     function: Callable[..., Any],
     grid: tuple[int, ...],
@@ -111,7 +121,9 @@ def _result(value: Any, host: hosts.Host) -> Any:
         )
     _refuse_unwritten(storage)
     values, _ = value.read()
-    return host.give_back(np.ascontiguousarray(values).reshape(values.shape))
+    result = np.ascontiguousarray(values).reshape(values.shape)
+    # A parameter that was returned without a store into it still lies in the caller's memory.
+    return host.give_back(result if storage.owns_bytes else result.copy())
 
 
 def _refuse_unwritten(storage: Storage) -> None:
@@ -133,8 +145,8 @@ def _write_back(function: Callable[..., Any], written: dict[str, Storage], array
     if not written:
         raise KernelFault(
             "err_tensor_output_not_written_to",
-            f"the kernel {function.__name__} returned nothing and stored nothing",
-            where=f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}",
+            f"the kernel {name_of(function)} returned nothing and stored nothing",
+            where=_place_of(function),
             next_step="return the tensors that it stores into",
         )
     for name, storage in written.items():
@@ -146,6 +158,13 @@ def _write_back(function: Callable[..., Any], written: dict[str, Storage], array
                 where=str(storage.first_write),
                 why="that older convention writes numpy arrays in place; framework tensors are immutable",
                 next_step="allocate the output in nl.shared_hbm and return it, or pass numpy arrays",
+            )
+        if not target.flags.writeable:
+            raise KernelFault(
+                "err_cannot_update_immutable_parameter",
+                f"the kernel stores into its parameter {name!r}, and that array is read-only",
+                where=str(storage.first_write),
+                next_step="pass a writable array",
             )
         np.copyto(target, storage.array())
 

@@ -28,13 +28,6 @@ class Kernel:
         self.func = function
 
     def __getitem__(self, grid: Any) -> GridKernel:
-        if machine.running():
-            raise KernelFault(
-                "err_nested_kernel_with_spmd_grid",
-                f"{self.func.__name__} is launched on a grid inside a running kernel",
-                why="a kernel called by a kernel is inlined into it",
-                next_step=f"call it without brackets: {self.func.__name__}(...)",
-            )
         return GridKernel(self, launch.check_grid(grid))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -56,6 +49,14 @@ class GridKernel:
         self.grid = grid
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if machine.running():
+            name = launch.name_of(self.kernel.func)
+            raise KernelFault(
+                "err_nested_kernel_with_spmd_grid",
+                f"{name} is launched on a grid inside a running kernel",
+                why="a kernel called by a kernel is inlined into it",
+                next_step=f"call it without brackets: {name}(...)",
+            )
         return self.kernel.launch(self.grid, args, kwargs)
 
 

@@ -1,0 +1,130 @@
+"""The running program: what it allocates, what it warns of, and which parameters hold."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nkifix.emulator import EmulatorWarning, Params, machine
+from nkifix.emulator.machine import Launch, Program
+from nkifix.errors import RefusalError
+from tests.emulator.kernels import refuses, running
+
+F32 = np.dtype(np.float32)
+
+
+def program(launch: Launch, *position: int) -> Program:
+    return Program(launch, position)
+
+
+def test_programs_share_hbm_by_allocation_order() -> None:
+    launch = Launch(Params(), (2,))
+    first, second = program(launch, 0), program(launch, 1)
+    a, b = first.share((2, 4), F32, "a"), first.share((2, 4), F32, "b")
+    assert a is not b
+    assert [second.share((2, 4), F32, "a"), second.share((2, 4), F32, "b")] == [a, b]
+    assert launch.outputs == [a, b]
+    assert a.undefined_count == 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [pytest.param((4, 2), F32, id="shape"), pytest.param((2, 4), np.dtype(np.int32), id="dtype")],
+)
+def test_refuses_programs_that_share_something_else(shape: tuple[int, ...], dtype: Any) -> None:
+    launch = Launch(Params(), (2,))
+    program(launch, 0).share((2, 4), F32, "a")
+    with refuses("", r"program \(1,\) allocates shared_hbm tensor 0") as caught:
+        program(launch, 1).share(shape, dtype, "a")
+    assert "(2, 4) float32" in str(caught.value.why)
+
+
+def test_no_program_runs_outside_of_a_launch() -> None:
+    assert not machine.running()
+    with refuses("err_nki_api_outside_of_nki_kernel"):
+        machine.program()
+    with running() as current:
+        assert machine.running()
+        assert machine.program() is current
+    assert not machine.running()
+
+
+def test_program_ends_with_an_exception() -> None:
+    with pytest.raises(ZeroDivisionError), running():
+        _ = 1 / 0
+    assert not machine.running()
+
+
+def test_warns_once_per_line_and_launch() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            launch = Launch(Params(), (2,))
+            for position in range(2):
+                program(launch, position).warn("rule", "text")
+                program(launch, position).warn("rule", "text of another line")
+    assert [str(one.message) for one in caught] == ["text", "text of another line"] * 2
+    assert {one.category for one in caught} == {EmulatorWarning}
+    assert {one.filename for one in caught} == {__file__}
+
+
+# ---------------------------------------------------------------------------------------- parameters
+
+
+def test_refuses_targets_that_are_not_emulated() -> None:
+    with pytest.raises(RefusalError, match=r"self.target='trn9' is not a target") as caught:
+        Params(target="trn9")  # type: ignore[arg-type]
+    assert caught.value.next_step == "choose one of trn1, trn2"
+
+
+@pytest.mark.parametrize("target", ["trn1", "trn2"])
+def test_launch_has_the_limits_of_its_target(target: Any) -> None:
+    assert Launch(Params(target=target), ()).limits.partition_max == 128
+
+
+def test_chosen_params_hold_inside_the_context() -> None:
+    inner = Params(target="trn2")
+    assert machine.params() == Params()
+    with machine.using(inner):
+        assert machine.params() is inner
+        with machine.using(Params()):
+            assert machine.params() == Params()
+        assert machine.params() is inner
+    assert machine.params() == Params()
+
+
+def test_running_kernel_keeps_the_params_of_its_launch() -> None:
+    with running("trn1"), machine.using(Params(target="trn2")):
+        assert machine.params().target == "trn1"
+
+
+def test_default_params_hold_in_new_threads() -> None:
+    seen: list[Params] = []
+    outer = machine.params()
+    machine.set_default(Params(target="trn2"))
+    try:
+        with machine.using(outer):
+            thread = threading.Thread(target=lambda: seen.append(machine.params()))
+            thread.start()
+            thread.join()
+    finally:
+        machine.set_default(outer)
+    assert seen == [Params(target="trn2")]
+
+
+# ------------------------------------------------------------------------------------------ observing
+
+
+def test_observer_sees_the_operations_inside_in_order() -> None:
+    machine.record("before", (1,))
+    with machine.observing() as outer:
+        machine.record("first", (2, 3))
+        with machine.observing() as inner:
+            machine.record("second", (4,))
+    machine.record("after", (1,))
+    assert [(one.operation, one.shape) for one in outer] == [("first", (2, 3))]
+    assert [(one.operation, one.shape) for one in inner] == [("second", (4,))]
