@@ -29,6 +29,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"nkifix.cli.{cmd_name}").command
+        command.name = cmd_name  # click before 8.2 says it in the usage, and every function is called command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

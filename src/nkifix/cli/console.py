@@ -1,18 +1,24 @@
 """The only place that prints: data on stdout, prose and progress on stderr.
 
+Views take the names of rich that they need from here.
+
 Colour is decided per stream by rich, which also honours ``NO_COLOR``.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import click
-from rich.console import Console
+from rich.console import Console as Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as Table
+from rich.text import Text as Text
 
 from nkifix.errors import NkifixError
 
@@ -39,6 +45,15 @@ def write_data(data: str | bytes) -> None:
     click.echo(data, nl=False)
 
 
+def print_table(console: Console, table: Table) -> None:
+    """Print ``table`` in its full width: a narrow terminal wraps it, rather than hide an outcome behind an ellipsis."""
+    table.width = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
+    console.print(table)
+
+
+_ANY_WIDTH = 1000
+
+
 def note(text: str) -> None:
     """One line of prose on stderr."""
     err().print(text, markup=False)
@@ -59,20 +74,23 @@ def refuse(error: NkifixError) -> NoReturn:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr, silent when stderr is no terminal; call the result with each step's name."""
-    console = err()
+    """A progress bar on stderr, silent when stderr is no terminal; call the result as each step begins."""
+    # not the console's own is_terminal, which FORCE_COLOR makes true in the log of a CI job
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=console,
+        console=err(),
         transient=True,
-        disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task(what, total=total, completed=-1)
+        task = bar.add_task(what, total=total)
+        done = itertools.count()
 
-        def advance(step: str) -> None:
-            bar.update(task, advance=1, description=f"{what}: {step}")
+        def begin(step: str) -> None:
+            bar.update(task, completed=next(done), description=f"{what}: {step}")
 
-        yield advance
+        yield begin

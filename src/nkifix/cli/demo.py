@@ -68,8 +68,12 @@ def _show(file: Path, is_specimen: bool, stock: bytes, outcome: Fixed) -> None:
     from nkifix.cli import demo_view
     from nkifix.differential.demonstration import CRASHING, WORKING, demonstrate
 
-    with console.progress("running cases on the emulator", total=len(CRASHING) + len(WORKING)) as advance:
-        shown = demonstrate(stock, outcome.data, progress=advance)
+    with console.progress("running", total=len(CRASHING) + len(WORKING)) as advance:
+        try:
+            shown = demonstrate(stock, outcome.data, progress=advance)
+        except RefusalError as error:
+            error.where = error.where or str(file)
+            raise
     diff = unified_diff(stock, outcome.data, os.fsencode(file.name))
     demo_view.render(shown, file=file, is_specimen=is_specimen, diff=diff, lines=outcome.lines)
     if not shown.held:

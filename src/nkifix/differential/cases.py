@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 DtypeName = Literal["bfloat16", "float16", "float32"]
+Values = Literal["normal", "large queries", "equal logits", "very negative logits"]
+"""What the inputs hold; see :meth:`Case.inputs`."""
 
 DTYPES: dict[DtypeName, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -31,6 +33,8 @@ class Case:
         None leaves the argument out (the documented default, True).
     config:
         Fields of ``FlashConfig`` that differ from its defaults; empty leaves the argument out.
+    values:
+        What the inputs hold.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Case:
     mixed_precision: bool = True
     config: dict[str, Any] = field(default_factory=dict, hash=False)
     seed: int = 0
+    values: Values = "normal"
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -73,19 +78,32 @@ class Case:
             given["config"] = config_type(**self.config)
         return given
 
-    def inputs(self) -> tuple[Array, Array, Array]:
-        """Standard-normal q (b, h, d, seq_q), k (b, kv_h, d, seq_k) and v in the layout of the config."""
-        random = np.random.default_rng(self.seed)
-        v_shape = (self.batch, self.kv_heads, self.seq_k, self.head_dim)
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Of q (b, h, d, seq_q), k (b, kv_h, d, seq_k) and v in the layout of the config."""
+        v = (self.batch, self.kv_heads, self.seq_k, self.head_dim)
         if self.config.get("should_transpose_v", False):
-            v_shape = (self.batch, self.kv_heads, self.head_dim, self.seq_k)
-        shapes = (
-            (self.batch, self.heads, self.head_dim, self.seq_q),
-            (self.batch, self.kv_heads, self.head_dim, self.seq_k),
-            v_shape,
-        )
-        q, k, v = (random.standard_normal(shape, dtype=np.float32).astype(DTYPES[self.dtype]) for shape in shapes)
-        return q, k, v
+            v = (self.batch, self.kv_heads, self.head_dim, self.seq_k)
+        q = (self.batch, self.heads, self.head_dim, self.seq_q)
+        return q, (self.batch, self.kv_heads, self.head_dim, self.seq_k), v
+
+    def inputs(self) -> tuple[Array, Array, Array]:
+        """Standard-normal q, k and v, the same at every call, unless :attr:`values` asks for others.
+
+        Large queries are 10,000 times as large. Equal logits come from keys that are all the same. Very negative
+        ones come from large positive queries and negative keys: they lie far below -9984.
+        """
+        random = np.random.default_rng(self.seed)
+        q, k, v = (random.standard_normal(shape, dtype=np.float32) for shape in self.shapes)
+        match self.values:
+            case "large queries":
+                q = q * np.float32(1e4)
+            case "equal logits":
+                k = np.repeat(k[..., :1], self.seq_k, axis=-1)
+            case "very negative logits":
+                q, k = np.float32(1e4) * np.abs(q), -np.abs(k)
+        dtype = DTYPES[self.dtype]
+        return q.astype(dtype), k.astype(dtype), v.astype(dtype)
 
     def visible(self) -> npt.NDArray[np.bool_]:
         """Which key each query sees, (seq_q, seq_k): the documented masks, top-left aligned."""

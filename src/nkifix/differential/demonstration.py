@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
 
-from nkifix.differential.budget import budget, is_trivial, largest_error
+import numpy as np
+
+from nkifix.differential.budget import Accuracy, accuracy, budget, is_trivial, largest_error
 from nkifix.differential.cases import Case
 from nkifix.differential.kernels import Answered, Crashed, LoadedKernel, Result, loaded
 from nkifix.differential.oracle import Float64s, exact
@@ -56,12 +57,10 @@ class Row:
 
     Attributes
     ----------
-    stock_error, fixed_error:
-        Largest absolute difference from the float64 oracle; None where the kernel crashed.
+    stock_accuracy, fixed_accuracy:
+        The answers against the float64 oracle; None where the kernel crashed.
     stock_to_fixed:
         Largest absolute difference of both answers, 0.0 for identical bytes; None where one crashed.
-    tolerance:
-        The budget that the errors are held against.
     failed:
         What did not hold, in words; "" where all held.
     """
@@ -69,31 +68,25 @@ class Row:
     case: Case
     stock: Result
     fixed: Result
-    stock_error: float | None
-    fixed_error: float | None
+    stock_accuracy: Accuracy | None
+    fixed_accuracy: Accuracy | None
     stock_to_fixed: float | None
     identical: bool
-    tolerance: float
     failed: str
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """All rows, and the cases left out because the file's ``FlashConfig`` lacks a field."""
+    """All rows, the cases left out because the file's ``FlashConfig`` lacks a field, and the emulator's warnings."""
 
     rows: tuple[Row, ...]
     left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def held(self) -> bool:
-        """Whether everything claimed held."""
-        return all(not row.failed for row in self.rows)
-
-    @property
-    def crash(self) -> Crashed | None:
-        """How the default call of the stock kernel ended; None where it did not crash."""
-        stock = self.rows[0].stock
-        return stock if isinstance(stock, Crashed) else None
+        """Whether something was claimed, and everything claimed held."""
+        return bool(self.rows) and all(not row.failed for row in self.rows)
 
 
 def demonstrate(
@@ -128,32 +121,32 @@ def demonstrate(
                 rows.append(_row(case, kernels["stock"], kernels["fixed"]))
             else:
                 left_out.append(case.name)
-    return Demonstration(tuple(rows), tuple(left_out))
+        warnings = {text: None for kernel in kernels.values() for text in kernel.warned}
+    return Demonstration(tuple(rows), tuple(left_out), tuple(warnings))
 
 
 def _row(case: Case, stock_kernel: LoadedKernel, fixed_kernel: LoadedKernel) -> Row:
     q, k, v = case.inputs()
     truth = exact(case, q, k, v)
-    tolerance = budget(case, q, k, v, truth)
+    allowed = budget(case, q, k, v, truth)
     stock, fixed = stock_kernel.call(case), fixed_kernel.call(case)
-    stock_error, fixed_error = _error(stock, truth), _error(fixed, truth)
+    stock_accuracy, fixed_accuracy = _accuracy(stock, truth, allowed), _accuracy(fixed, truth, allowed)
     identical, difference = _compared(stock, fixed)
-    failed = _expected_crash(stock) if case in CRASHING else _expected_identity(stock_error, tolerance, identical)
+    before = _expected_crash(stock) if case in CRASHING else _expected_identity(stock_accuracy, identical, difference)
     return Row(
         case=case,
         stock=stock,
         fixed=fixed,
-        stock_error=stock_error,
-        fixed_error=fixed_error,
+        stock_accuracy=stock_accuracy,
+        fixed_accuracy=fixed_accuracy,
         stock_to_fixed=difference,
         identical=identical,
-        tolerance=tolerance,
-        failed="; ".join(filter(None, (failed, _expected_right(fixed, fixed_error, tolerance)))),
+        failed="; ".join(filter(None, (before, _expected_right(fixed, fixed_accuracy)))),
     )
 
 
-def _error(result: Result, truth: Float64s) -> float | None:
-    return largest_error(result.output, truth) if isinstance(result, Answered) else None
+def _accuracy(result: Result, truth: Float64s, allowed: Float64s) -> Accuracy | None:
+    return accuracy(result.output, truth, allowed) if isinstance(result, Answered) else None
 
 
 def _compared(stock: Result, fixed: Result) -> tuple[bool, float | None]:
@@ -161,26 +154,29 @@ def _compared(stock: Result, fixed: Result) -> tuple[bool, float | None]:
         return False, None
     a, b = stock.output, fixed.output
     identical = a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    wide: Any = b.astype("float64")
-    return identical, 0.0 if identical else largest_error(a, wide)
+    return identical, 0.0 if identical else largest_error(a, b.astype(np.float64))
 
 
 def _expected_crash(stock: Result) -> str:
     if isinstance(stock, Crashed) and stock.type_name == "UnboundLocalError" and "'causal_mask'" in stock.message:
         return ""
-    seen = "it answered" if isinstance(stock, Answered) else stock.in_words()
+    seen = "it answered" if isinstance(stock, Answered) else f"it raised {stock.in_words()}"
     return f"the stock kernel was to raise UnboundLocalError for 'causal_mask', but {seen}"
 
 
-def _expected_right(fixed: Result, error: float | None, tolerance: float) -> str:
-    if not isinstance(fixed, Answered) or error is None:
-        return f"the fixed kernel crashed: {fixed.in_words()}" if isinstance(fixed, Crashed) else ""
+def _expected_right(fixed: Result, accuracy: Accuracy | None) -> str:
+    if isinstance(fixed, Crashed):
+        return f"the fixed kernel raised {fixed.in_words()}"
+    assert accuracy is not None
     if is_trivial(fixed.output):
         return "the fixed kernel's answer is one constant"
-    return "" if error <= tolerance else "the fixed kernel's error is over its budget"
+    return "" if accuracy.right else f"the fixed kernel's answer is wrong by up to {accuracy.error:.1e}"
 
 
-def _expected_identity(stock_error: float | None, tolerance: float, identical: bool) -> str:
-    if stock_error is None or stock_error > tolerance:
-        return "the stock kernel was to be right here, but is not"
-    return "" if identical else "stock and fixed answers differ"
+def _expected_identity(stock: Accuracy | None, identical: bool, difference: float | None) -> str:
+    if stock is None or not stock.right:
+        seen = "it crashed" if stock is None else f"it is wrong by up to {stock.error:.1e}"
+        return f"the stock kernel was to be right here, but {seen}"
+    if identical:
+        return ""
+    return "stock and fixed answers differ" + ("" if difference is None else f" by up to {difference:.1e}")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, is_dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from nkifix.differential.cases import Array, Case
-from nkifix.emulator import Params, serving
-from nkifix.errors import NkifixError, RefusalError
+from nkifix.emulator import EmulatorWarning, Params, serving
+from nkifix.errors import RefusalError
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,42 @@ Result = Answered | Crashed
 
 @dataclass(frozen=True)
 class LoadedKernel:
-    """A kernel module that was executed under the emulator."""
+    """A kernel module that was executed under the emulator.
+
+    Attributes
+    ----------
+    file:
+        The temporary file it was executed from; messages name it without its folder.
+    warned:
+        What the emulator warned of so far, each once, as ``line N: text``.
+    """
 
     module: ModuleType
     file: Path
+    warned: dict[str, None] = field(default_factory=dict)
 
     def call(self, case: Case) -> Result:
         """Run ``case``; what the kernel raises is a result. Errors of the emulator's rules are, too."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", EmulatorWarning)
+            result = self._call(case)
+        for warning in caught:
+            if issubclass(warning.category, EmulatorWarning):
+                self.warned[f"line {warning.lineno}: {warning.message}"] = None
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        return result
+
+    def _call(self, case: Case) -> Result:
         q, k, v = case.inputs()
         try:
             keywords = case.keywords(self.module.FlashConfig)
-            return Answered(self.module.flash_fwd[case.grid](q, k, v, **keywords))
+            output = self.module.flash_fwd[case.grid](q, k, v, **keywords)
+            if not isinstance(output, np.ndarray):
+                raise TypeError(f"flash_fwd returned {type(output).__name__}, not one array")
+            return Answered(output)
         except Exception as error:  # a kernel may raise anything; it is a row of the report
-            return Crashed(type(error).__name__, str(error), self._line(error))
+            return Crashed(type(error).__name__, _words(error, self.file), self._line(error))
 
     def _line(self, error: Exception) -> int | None:
         frames = traceback.extract_tb(error.__traceback__)
@@ -70,23 +97,24 @@ def loaded(sources: dict[str, bytes], params: Params | None = None) -> Iterator[
     Raises
     ------
     RefusalError
-        Where a file cannot be imported, or lacks ``flash_fwd`` and ``FlashConfig``.
+        Where a file cannot be imported, or lacks ``flash_fwd`` and the dataclass ``FlashConfig``.
     """
     with serving(params, beside_real=True), TemporaryDirectory(prefix="nkifix-") as folder:
-        kernels = {}
-        for label, source in sources.items():
-            file = Path(folder) / f"{label}.py"
-            file.write_bytes(source)
-            kernels[label] = _execute(label, file)
         try:
-            yield kernels
+            yield {label: _execute(label, source, Path(folder)) for label, source in sources.items()}
         finally:
-            for kernel in kernels.values():
-                sys.modules.pop(kernel.module.__name__, None)
+            for label in sources:
+                sys.modules.pop(_module_name(label), None)
 
 
-def _execute(label: str, file: Path) -> LoadedKernel:
-    spec = spec_from_file_location(f"nkifix_kernel_{label}", file)
+def _module_name(label: str) -> str:
+    return f"nkifix_kernel_{label}"
+
+
+def _execute(label: str, source: bytes, folder: Path) -> LoadedKernel:
+    file = folder / f"{label}.py"
+    file.write_bytes(source)
+    spec = spec_from_file_location(_module_name(label), file)
     assert spec is not None
     assert spec.loader is not None
     module: Any = module_from_spec(spec)
@@ -94,13 +122,18 @@ def _execute(label: str, file: Path) -> LoadedKernel:
     sys.modules[module.__name__] = module
     try:
         spec.loader.exec_module(module)
-        _ = module.flash_fwd, module.FlashConfig
-    except NkifixError:
-        raise
-    except Exception as error:
+        _ = module.flash_fwd
+        if not is_dataclass(module.FlashConfig):
+            raise TypeError("FlashConfig is no dataclass")
+    except (Exception, SystemExit) as error:
         raise RefusalError(
-            f"the {label} kernel cannot be imported: {type(error).__name__}: {error}",
-            why="its imports must be Python's, numpy's or neuronxcc.nki's",
+            f"the {label} kernel cannot be imported: {type(error).__name__}: {_words(error, file)}",
+            why="it must define flash_fwd and FlashConfig, and import only Python's modules, numpy and neuronxcc.nki",
             next_step="give the kernel file itself: .../modules/sliding_window/attention.py",
         ) from error
     return LoadedKernel(module, file)
+
+
+def _words(error: BaseException, file: Path) -> str:
+    """What ``error`` says, without the folder that is gone when it is read."""
+    return str(error).replace(f"{file.parent}{os.sep}", "")

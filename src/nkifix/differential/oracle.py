@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ def _attention(
     work: type[np.float32] | type[np.float64],
     narrow: Callable[[Array], Array],
     scaled: Callable[[Array], Array],
-) -> Any:
-    """Textbook attention (b, h, seq_q, d); ``narrow`` rounds matmul operands. A row with no key is zero."""
+) -> tuple[Any, Any, Any]:
+    """Textbook attention before it is normalised (b, h, seq_q, d), and the largest score and the sum of the weights
+    of each row (b, h, seq_q, 1); ``narrow`` rounds matmul operands. The sum of a row with no key is zero.
+    """
     shared = case.heads // case.kv_heads
     values = np.swapaxes(v, 2, 3) if case.config.get("should_transpose_v", False) else v
     queries = scaled(narrow(q.astype(work)))
@@ -33,8 +36,7 @@ def _attention(
     peak = np.max(scores, axis=-1, keepdims=True, initial=np.finfo(work).min)
     weights = np.where(visible, np.exp(scores - peak), 0.0).astype(work)
     total = np.sum(weights, axis=-1, keepdims=True)
-    mixed = np.matmul(narrow(weights), values)
-    return np.divide(mixed, total, out=np.zeros_like(mixed), where=total > 0)
+    return np.matmul(narrow(weights), values), peak, total
 
 
 def exact(case: Case, q: Array, k: Array, v: Array) -> Float64s:
@@ -45,15 +47,34 @@ def exact(case: Case, q: Array, k: Array, v: Array) -> Float64s:
     numpy.ndarray
         (batch, heads, seq_q, head_dim) float64; rows of queries that see no key are zero.
     """
-    result: Float64s = _attention(case, q, k, v, np.float64, lambda x: x, lambda x: x * case.scale)
+    mixed, _, total = _attention(case, q, k, v, np.float64, lambda x: x, lambda x: x * case.scale)
+    result: Float64s = np.divide(mixed, total, out=np.zeros_like(mixed), where=total > 0)
     return result
 
 
-def low_precision(case: Case, q: Array, k: Array, v: Array) -> Array:
-    """The reference: textbook attention, untiled, with the roundings that the contract documents.
+@dataclass(frozen=True)
+class Reference:
+    """What an independent low-precision implementation answers.
+
+    Attributes
+    ----------
+    output:
+        (batch, heads, seq_q, head_dim), of the query's dtype.
+    normaliser_band:
+        (batch, heads, seq_q): the relative error that half a unit in the last place of the logarithm and of the
+        log-sum-exp, both in float32, may cause. Which way those two round in a row is luck.
+    """
+
+    output: Array
+    normaliser_band: Float64s
+
+
+def reference(case: Case, q: Array, k: Array, v: Array) -> Reference:
+    """Textbook attention, untiled, with the roundings that the contract documents.
 
     Mixed precision rounds q, q * scale, k, v and the weights to bfloat16 and keeps sums in float32;
-    otherwise operands are rounded to the input dtype. The output has the query's dtype.
+    otherwise operands are rounded to the input dtype. The sum of the weights is kept as a log-sum-exp in float32,
+    and the output normalised by an exponential, whatever the dtype. The output has the query's dtype.
     """
     operand = DTYPES["bfloat16"] if case.mixed_precision else DTYPES[case.dtype]
 
@@ -63,6 +84,14 @@ def low_precision(case: Case, q: Array, k: Array, v: Array) -> Array:
     def scaled(x: Array) -> Array:
         return narrow(x * np.float32(case.scale))
 
-    result = _attention(case, q, k, v, np.float32, narrow, scaled)
-    rounded: Array = result.astype(operand).astype(DTYPES[case.dtype])
-    return rounded
+    mixed, peak, total = _attention(case, q, k, v, np.float32, narrow, scaled)
+    logarithm = np.log(total, out=np.zeros_like(total), where=total > 0)
+    log_sum_exp = np.where(total > 0, peak, np.float32(0)) + logarithm
+    normalised = np.where(total > 0, mixed * np.exp(peak - log_sum_exp), np.float32(0))
+    band = (np.spacing(np.abs(logarithm)) + np.spacing(np.abs(log_sum_exp)))[..., 0] / 2
+    return Reference(normalised.astype(operand).astype(DTYPES[case.dtype]), band.astype(np.float64))
+
+
+def low_precision(case: Case, q: Array, k: Array, v: Array) -> Array:
+    """The output of :func:`reference`."""
+    return reference(case, q, k, v).output

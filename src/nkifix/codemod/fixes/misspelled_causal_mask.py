@@ -1,0 +1,280 @@
+"""Defect ``misspelled-causal-mask``: the branch without a mask binds a name that nothing reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import libcst as cst
+
+from nkifix.codemod.fix import Fix
+from nkifix.codemod.source import Edit, Source, UnsureError
+
+KERNEL = "flash_fwd"
+RIGHT = "causal_mask"
+WRONG = "casual_mask"
+SILENCED = "F841"
+"""The lint code, "assigned but never used", that hid the misspelling."""
+
+_COMMENTED_NAME = "pred_causal"
+_WRONG_COMMENT = re.compile(r"#+\s*(casual)\s+mask\s*[.:;]?\s*", re.IGNORECASE)
+_NOQA = re.compile(r"(?P<head>#\s*noqa\s*:\s*)(?P<codes>[A-Z]+\d+(?:[\s,]+[A-Z]+\d+)*)(?P<tail>[\s,]*)", re.IGNORECASE)
+
+_BINDING = (cst.Assign, cst.AnnAssign)
+_NAMING = (cst.Import, cst.ImportFrom, cst.Global, cst.Nonlocal, cst.MatchPattern)
+"""Where a name that looks read may be bound or moved to another scope."""
+_INNER_SCOPES = (cst.FunctionDef, cst.Lambda, cst.ClassDef, cst.BaseComp)
+
+
+class MisspelledCausalMask(Fix):
+    """Spell the mask's name right where no mask is wanted.
+
+    before -> after::
+
+        else:                                       else:
+            casual_mask = True  # noqa: F841   ->       causal_mask = True
+
+        pred_causal = …  # casual mask         ->   pred_causal = …  # causal mask
+
+    The kernel is the one function ``flash_fwd``. In it, an ``if`` / ``elif`` / ``else`` binds ``causal_mask`` in every
+    branch but the last, which binds ``casual_mask`` to True instead; ``causal_mask`` is read afterwards, is bound
+    nowhere else, and ``casual_mask`` occurs nowhere else. Any other shape is not recognised.
+
+    ``F841`` goes from the line's ``noqa``, and the comment with it if nothing else is left in it; other codes and
+    other comments stay, and so does a ``noqa`` without codes or with words of its own behind them. A comment "casual
+    mask" is put right where it belongs to an assignment to ``pred_causal``, and only together with the name: a kernel
+    whose name is right counts as fixed, whatever its comments say.
+    """
+
+    id: ClassVar[str] = "misspelled-causal-mask"
+    title: ClassVar[str] = "UnboundLocalError in the default call and in full attention"
+
+    def find(self, source: Source) -> tuple[Edit, ...]:
+        kernel = _only_kernel(source)
+        uses = _Uses.collect(kernel, source)
+        wrong = [use for use in uses.bound + uses.read if use.name.value == WRONG]
+        if not wrong:
+            _require_fixed(kernel, uses, source)
+            return ()
+        if len(wrong) > 1 or wrong[0] not in uses.bound:
+            last = max(source.line(use.name) for use in wrong)
+            raise UnsureError(f"expected one assignment to {WRONG} and no other use of it", last)
+        branch = _Branch.around(wrong[0], source)
+        branch.require_shape(uses, source)
+        name_start, _ = source.span(wrong[0].name)
+        return (Edit(name_start, WRONG, RIGHT), *_noqa_edits(wrong[0], source), *_comment_edits(source))
+
+
+@dataclass(frozen=True)
+class _Use:
+    """One occurrence of either name, with the nodes that contain it, the kernel first."""
+
+    name: cst.Name
+    path: tuple[cst.CSTNode, ...]
+
+    @property
+    def statement(self) -> cst.CSTNode:
+        """The assignment, if the name is the target of one."""
+        return self.path[-2] if isinstance(self.path[-1], cst.AssignTarget) else self.path[-1]
+
+
+@dataclass(frozen=True)
+class _Uses:
+    """Where the kernel binds and reads either name."""
+
+    bound: tuple[_Use, ...]
+    read: tuple[_Use, ...]
+
+    @classmethod
+    def collect(cls, kernel: cst.FunctionDef, source: Source) -> _Uses:
+        """Collect all uses; refuse what is neither a plain assignment nor a plain read."""
+        bound: list[_Use] = []
+        read: list[_Use] = []
+        for name, path in _names(kernel, ()):
+            if name.value not in (RIGHT, WRONG) or _is_label(name, path[-1]):
+                continue
+            use = _Use(name, path)
+            if any(isinstance(node, (*_INNER_SCOPES, *_NAMING)) for node in path if node is not kernel):
+                raise _not_plain(name, source)
+            if _is_plain_target(use):
+                bound.append(use)
+            elif source.reads(name):
+                read.append(use)
+            else:
+                raise _not_plain(name, source)
+        return cls(tuple(bound), tuple(read))
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """An assignment in the ``else`` of an ``if`` chain."""
+
+    use: _Use
+    chain: tuple[cst.If, ...]
+    """The ``if`` and its ``elif`` s, in the file's order."""
+
+    @classmethod
+    def around(cls, use: _Use, source: Source) -> _Branch:
+        """Return the branch whose last part binds ``use`` as a statement of its own."""
+        assert isinstance(use.statement, _BINDING)
+        position = use.path.index(use.statement) - 1
+        if isinstance(use.path[position], cst.SimpleStatementLine):
+            position -= 1
+        position -= 1  # from the block to what it belongs to
+        in_else = isinstance(use.path[position], cst.Else)
+        chain: list[cst.If] = []
+        while isinstance(parent := use.path[position - 1], cst.If) and parent.orelse is use.path[position]:
+            chain.insert(0, parent)
+            position -= 1
+        if not (in_else and chain):
+            raise UnsureError(f"expected {use.name.value} to be bound in the else of an if", source.line(use.name))
+        return cls(use, tuple(chain))
+
+    def require_shape(self, uses: _Uses, source: Source) -> None:
+        """Refuse a branch that is not the one this fix knows."""
+        assert isinstance(self.use.statement, _BINDING)
+        value = self.use.statement.value
+        if not (isinstance(value, cst.Name) and value.value == "True"):
+            raise UnsureError(f"expected {self.use.name.value} = True in the else", source.line(self.use.name))
+        head, *others = self.chain
+        if not others:
+            raise UnsureError("expected an elif between this if and its else", source.line(head))
+        for part in self.chain:
+            if not _binds(part.body, RIGHT):
+                raise UnsureError(f"expected this branch to bind {RIGHT} on every path", source.line(part))
+        for use in uses.bound:
+            if use is not self.use and not any(part.body in use.path for part in self.chain):
+                raise UnsureError(f"expected no assignment to {RIGHT} outside these branches", source.line(use.name))
+        if not any(head not in use.path and source.span(use.name) > source.span(head) for use in uses.read):
+            raise UnsureError(f"expected {RIGHT} to be read after this if", source.line(head))
+
+
+def _only_kernel(source: Source) -> cst.FunctionDef:
+    kernels = [node for node in _walk(source.module) if isinstance(node, cst.FunctionDef) and node.name.value == KERNEL]
+    if not kernels:
+        raise UnsureError(f"expected a function {KERNEL}, found none: this is not the kernel file")
+    first, *others = kernels
+    if others:
+        raise UnsureError(f"expected one function {KERNEL}, found another", source.line(others[0]))
+    return first
+
+
+def _require_fixed(kernel: cst.FunctionDef, uses: _Uses, source: Source) -> None:
+    """Refuse a kernel that has neither the misspelling nor the branch with the right name."""
+    for use in uses.bound:
+        try:
+            _Branch.around(use, source).require_shape(uses, source)
+        except UnsureError:
+            continue
+        return
+    raise UnsureError(
+        f"expected {KERNEL} to have an if / elif / else that binds {RIGHT}, or in the else {WRONG}; found none",
+        source.line(kernel),
+    )
+
+
+def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """Yield ``node`` and all below it, in the file's order."""
+    yield node
+    for child in node.children:
+        yield from _walk(child)
+
+
+def _names(node: cst.CSTNode, path: tuple[cst.CSTNode, ...]) -> Iterator[tuple[cst.Name, tuple[cst.CSTNode, ...]]]:
+    """Yield every name below ``node`` with the nodes that contain it."""
+    if isinstance(node, cst.Name):
+        yield node, path
+    for child in node.children:
+        yield from _names(child, (*path, node))
+
+
+def _not_plain(name: cst.Name, source: Source) -> UnsureError:
+    return UnsureError(f"expected {name.value} in plain assignments and reads only", source.line(name))
+
+
+def _is_label(name: cst.Name, parent: cst.CSTNode) -> bool:
+    """Whether ``name`` is a keyword of a call or an attribute, which is no variable."""
+    return (isinstance(parent, cst.Arg) and name is parent.keyword) or (
+        isinstance(parent, cst.Attribute) and name is parent.attr
+    )
+
+
+def _is_plain_target(use: _Use) -> bool:
+    statement = use.statement
+    if isinstance(statement, cst.Assign):
+        return len(statement.targets) == 1 and statement.targets[0] is use.path[-1]
+    return isinstance(statement, cst.AnnAssign) and statement.target is use.name and statement.value is not None
+
+
+def _binds(body: cst.BaseSuite, name: str) -> bool:
+    """Whether every path through ``body`` binds ``name`` by a plain assignment."""
+    return any(_statement_binds(statement, name) for statement in body.body)
+
+
+def _statement_binds(statement: cst.CSTNode, name: str) -> bool:
+    if isinstance(statement, cst.SimpleStatementLine):
+        return any(_statement_binds(small, name) for small in statement.body)
+    if isinstance(statement, cst.Assign):
+        target = statement.targets[0].target
+        return isinstance(target, cst.Name) and target.value == name
+    if isinstance(statement, cst.AnnAssign):
+        return isinstance(statement.target, cst.Name) and statement.target.value == name
+    if isinstance(statement, cst.Else):
+        return _binds(statement.body, name)
+    return (
+        isinstance(statement, cst.If)
+        and statement.orelse is not None
+        and _binds(statement.body, name)
+        and _statement_binds(statement.orelse, name)
+    )
+
+
+def _noqa_edits(use: _Use, source: Source) -> Iterator[Edit]:
+    """Take F841 from the noqa of the assignment's line, and the comment away if nothing is left of it."""
+    line = use.path[use.path.index(use.statement) - 1]
+    assert isinstance(line, (cst.SimpleStatementLine, cst.SimpleStatementSuite))
+    trailing = line.trailing_whitespace
+    if len(line.body) > 1 or trailing.comment is None or "\\" in trailing.whitespace.value:
+        return  # other statements may need the noqa; a comment behind a continued line stays in its place
+    comment = trailing.comment.value
+    kept = _without_silenced(comment)
+    if kept == comment:
+        return
+    start, _ = source.span(trailing.comment)
+    if kept:
+        yield Edit(start, comment, kept)
+    else:
+        gap = trailing.whitespace.value
+        yield Edit(start - len(gap), gap + comment, "")
+
+
+def _without_silenced(comment: str) -> str:
+    """Return ``comment`` without F841 in its noqa directives; all other text stays."""
+    parts = [_part_without_silenced(part) for part in re.split(r"(?=#)", comment)]
+    return "".join(parts) if parts[-1] else "".join(parts).rstrip()
+
+
+def _part_without_silenced(part: str) -> str:
+    noqa = _NOQA.fullmatch(part)
+    if noqa is None:
+        return part
+    codes = re.split(r"[\s,]+", noqa["codes"])
+    kept = [code for code in codes if code.upper() != SILENCED]
+    if kept == codes:
+        return part
+    separator = "".join(re.findall(r"[\s,]+", noqa["codes"])[:1])
+    return noqa["head"] + separator.join(kept) + noqa["tail"] if kept else ""
+
+
+def _comment_edits(source: Source) -> Iterator[Edit]:
+    """Spell "causal mask" right in the comments above, inside and behind the assignments to ``pred_causal``."""
+    for statement in _walk(source.module):
+        if isinstance(statement, cst.SimpleStatementLine) and _statement_binds(statement, _COMMENTED_NAME):
+            for node in _walk(statement):
+                match = _WRONG_COMMENT.fullmatch(node.value) if isinstance(node, cst.Comment) else None
+                if match:
+                    word = match[1]
+                    start, _ = source.span(node)
+                    yield Edit(start + match.start(1), word, word[:2] + word[3] + word[2] + word[4:])

@@ -1,0 +1,224 @@
+"""A Python file as bytes, as text and as a tree, with exact positions from the tree back to the bytes.
+
+The tree only recognises. It is parsed from a view of the text in which every line ends with a line feed and what a form
+feed cancels is cut from the start of its line (the parser does not give those back as they were); the view has the
+lines of the text, so every position leads back to it. Edits are made on the text and encoded piece by piece; a file
+whose unchanged pieces do not encode to the bytes they came from is refused.
+"""
+
+from __future__ import annotations
+
+import ast
+import bisect
+import codecs
+import io
+import itertools
+import re
+import tokenize
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import libcst as cst
+from libcst.metadata import CodeRange, ExpressionContext, ExpressionContextProvider, MetadataWrapper, PositionProvider
+
+_NEWLINE = re.compile(r"\r\n?|\n")
+_MAX_BYTES = 1 << 20
+_MAX_STATEMENT_TOKENS = 3000
+"""Far above any kernel file (20 kB, 100 tokens), far below what exhausts LibCST's stack and so ends the process."""
+_CANCELLED_INDENT = re.compile(r"[ \t\f]*\f")
+
+
+class UnsureError(Exception):
+    """The bytes, or the kernel in them, are not what is known here; nothing may be changed."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+
+
+@dataclass(frozen=True, order=True)
+class Edit:
+    """Replace ``before``, which stands at ``start`` in a source's text, by ``after``."""
+
+    start: int
+    before: str
+    after: str
+
+    @property
+    def end(self) -> int:
+        """Position behind the last character replaced."""
+        return self.start + len(self.before)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A parsed Python file. Positions are characters of :attr:`text`; lines count from 1."""
+
+    data: bytes
+    """The file as given."""
+    bom: bytes
+    """The byte-order mark at its start, or nothing."""
+    encoding: str
+    text: str
+    """The rest of the file, decoded, with its own line endings."""
+    module: cst.Module
+    """The tree; its nodes are the keys of the metadata."""
+    _ranges: Mapping[cst.CSTNode, CodeRange]
+    _contexts: Mapping[cst.CSTNode, ExpressionContext | None]
+    _line_starts: tuple[int, ...]
+    _cut: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Source:
+        """Decode and parse ``data`` without executing it.
+
+        Raises
+        ------
+        UnsureError
+            It is binary, has no usable encoding, or is not Python.
+        """
+        bom, encoding, text = _decode(data)
+        line_starts = (0, *(newline.end() for newline in _NEWLINE.finditer(text)))
+        view, cut = _view(text)
+        module, ranges, contexts = _parse(view)
+        return cls(data, bom, encoding, text, module, ranges, contexts, line_starts, cut)
+
+    def span(self, node: cst.CSTNode) -> tuple[int, int]:
+        """Return where ``node`` starts and ends, without the white space that only surrounds it."""
+        place = self._ranges[node]
+        return self._offset(place.start.line, place.start.column), self._offset(place.end.line, place.end.column)
+
+    def line(self, node: cst.CSTNode) -> int:
+        """Return the line on which ``node`` starts."""
+        return self._ranges[node].start.line
+
+    def reads(self, name: cst.Name) -> bool:
+        """Whether ``name`` stands where its value is read."""
+        return self._contexts.get(name) is ExpressionContext.LOAD
+
+    def lines_of(self, edits: Iterable[Edit]) -> tuple[int, ...]:
+        """Return the lines that ``edits`` touch, ascending."""
+        touched: set[int] = set()
+        for edit in edits:
+            touched.update(range(self._line_at(edit.start), self._line_at(edit.end) + 1))
+        return tuple(sorted(touched))
+
+    def splice(self, edits: Iterable[Edit]) -> bytes:
+        """Return the file's bytes with ``edits`` made; the same edit asked for twice is made once.
+
+        Raises
+        ------
+        UnsureError
+            Edits overlap or do not fit the text, or the encoding does not give back the bytes that were read.
+        """
+        ordered = sorted(set(edits))
+        for first, second in itertools.pairwise(ordered):
+            if second.start < first.end:
+                raise UnsureError("two changes want the same characters", self._line_at(second.start))
+        old: list[str] = []
+        new: list[str] = []
+        position = 0
+        for edit in ordered:
+            if self.text[edit.start : edit.end] != edit.before:
+                raise UnsureError("a position in the tree does not lead back to the text", self._line_at(edit.start))
+            kept = self.text[position : edit.start]
+            old += kept, edit.before
+            new += kept, edit.after
+            position = edit.end
+        tail = self.text[position:]
+        if self.bom + self._encode([*old, tail]) != self.data:
+            raise UnsureError(f"the encoding {self.encoding} does not give back the bytes that were read")
+        return self.bom + self._encode([*new, tail])
+
+    def _encode(self, pieces: Iterable[str]) -> bytes:
+        try:
+            return b"".join(piece.encode(self.encoding) for piece in pieces)
+        except UnicodeError as error:
+            raise UnsureError(f"the encoding {self.encoding} cannot write the file back: {error}") from error
+
+    def _offset(self, line: int, column: int) -> int:
+        return self._line_starts[line - 1] + self._cut[line - 1] + column
+
+    def _line_at(self, offset: int) -> int:
+        return bisect.bisect_right(self._line_starts, offset)
+
+
+def _decode(data: bytes) -> tuple[bytes, str, str]:
+    """Return byte-order mark, encoding and text, by the rules of PEP 263."""
+    if len(data) > _MAX_BYTES:
+        raise UnsureError(f"no kernel file: it has {len(data):,} bytes, more than {_MAX_BYTES:,}")
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise UnsureError("a binary file: it holds a NUL byte", _count_lines(data[:nul]))
+    bom = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+    head = io.BytesIO(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    try:
+        encoding, _ = tokenize.detect_encoding(head.readline)
+    except SyntaxError as error:
+        raise UnsureError(f"no usable encoding: {error}", 1) from error
+    encoding = "utf-8" if bom else encoding
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return bom, encoding, data[len(bom) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        raise UnsureError(f"not {encoding} text: {error.reason}", _count_lines(data[: error.start])) from error
+    except (UnicodeError, LookupError) as error:
+        raise UnsureError(f"not {encoding} text: {error}", 1) from error
+
+
+def _count_lines(before: bytes) -> int:
+    return len(re.findall(rb"\r\n?|\n", before)) + 1
+
+
+def _view(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return what the parser is given, and how many characters were cut from the start of each line."""
+    lines = _NEWLINE.split(text)
+    cut = []
+    for number, line in enumerate(lines):
+        cancelled = _CANCELLED_INDENT.match(line)
+        cut.append(cancelled.end() if cancelled else 0)
+        lines[number] = line[cut[-1] :]
+    return "\n".join(lines), tuple(cut)
+
+
+def _parse(view: str) -> tuple[cst.Module, Any, Any]:
+    """Return the tree of ``view`` with its positions and contexts.
+
+    Python's own parser goes first, since it refuses what is nested too deeply and says best what is wrong; it makes a
+    tree only, nothing is compiled or run.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the file's own escapes and comparisons
+            ast.parse(view)
+        _refuse_long_statements(view)
+        wrapper = MetadataWrapper(cst.parse_module(view))
+        metadata = wrapper.resolve_many([PositionProvider, ExpressionContextProvider])
+    except SyntaxError as error:
+        raise UnsureError(f"it does not parse: {error.msg}", error.lineno) from error
+    except cst.ParserSyntaxError as error:
+        raise UnsureError("Python takes it, but LibCST does not parse it", error.raw_line) from error
+    except (RecursionError, MemoryError) as error:
+        raise UnsureError("it is nested too deeply to be read safely") from error
+    except (ValueError, tokenize.TokenError) as error:
+        raise UnsureError(f"it does not parse: {error}") from error
+    if wrapper.module.code != view:
+        raise UnsureError("the parser does not give the file back as it was")
+    return wrapper.module, metadata[PositionProvider], metadata[ExpressionContextProvider]
+
+
+def _refuse_long_statements(view: str) -> None:
+    tokens = 0
+    for token in tokenize.generate_tokens(io.StringIO(view).readline):
+        if token.type in (tokenize.COMMENT, tokenize.NL):
+            continue
+        tokens = 0 if token.type == tokenize.NEWLINE else tokens + 1
+        if tokens > _MAX_STATEMENT_TOKENS:
+            raise UnsureError(
+                f"a statement of more than {_MAX_STATEMENT_TOKENS:,} tokens is too long to be read safely",
+                token.start[0],
+            )
