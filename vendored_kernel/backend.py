@@ -85,7 +85,7 @@ def check_compiler(version: str) -> None:
             f"neuronx-cc {version} (SDK 2.29) is the last that compiles kernels in the legacy language "
             "(neuronxcc.nki); stay on SDK 2.28 or 2.29",
             LegacyKernelWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
 
 
@@ -117,6 +117,8 @@ def _emulated() -> ModuleType:
         module = importlib.import_module(KERNEL)
     # What was imported while neuronxcc was served is forgotten afterwards; the kernel is to stay.
     sys.modules[KERNEL] = module
+    package, _, name = KERNEL.rpartition(".")
+    setattr(sys.modules[package], name, module)
     warnings.warn(
         "vendored_kernel runs on nkifix's CPU emulator of NKI, not on a NeuronCore"
         + (f" ({VARIABLE}=emulator)" if os.environ.get(VARIABLE) == "emulator" else " (neuronxcc is not installed)"),

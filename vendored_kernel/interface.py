@@ -93,8 +93,9 @@ def _check(query: Any, key: Any, value: Any, is_causal: bool, window_size: Any, 
             f"query {tuple(query.shape)} and key {tuple(key.shape)} must agree in batch and head_dim; both are "
             "(batch, heads, length, head_dim)"
         )
-    left, _ = window_size
-    if left >= 0 and not is_causal:
+    if not isinstance(window_size, (tuple, list)) or len(window_size) != 2:
+        raise ValueError(f"window_size must be a pair (left, -1), got {window_size!r}")
+    if window_size[0] >= 0 and not is_causal:
         raise ValueError(
             f"window_size={tuple(window_size)} reaches back from the query and hides all later keys: pass "
             "is_causal=True with it, or window_size=(-1, -1) for full attention"

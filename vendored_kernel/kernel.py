@@ -11,8 +11,10 @@ import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 import numpy as np
 
-from vendored_kernel.config import check_grid, checked_config, checked_shapes, checked_window
+from vendored_kernel.config import FlashConfig, check_grid, checked_config, checked_shapes, checked_window
 from vendored_kernel.schedule import BLOCK_KEYS, CHUNK_KEYS, TILE_QUERIES, band_of
+
+__all__ = ["FlashConfig", "flash_fwd"]
 
 HIDDEN = nl.fp32.min
 """Score of a masked pair, and start of maximum and log-sum-exp: the smallest finite float32, so that no real

@@ -30,12 +30,11 @@ class Band:
 
     def sees_any(self, q0: Any, rows: int, k0: Any, keys: int) -> Any:
         """Whether some query of the tile sees some key of it."""
-        seen: Any = True
-        if self.high is not None:
-            seen = seen & (k0 <= q0 + (rows - 1 + self.high))
-        if self.low is not None:
-            seen = seen & (k0 + (keys - 1) >= q0 + self.low)
-        return seen
+        begins_in_time = True if self.high is None else k0 <= q0 + (rows - 1 + self.high)
+        if self.low is None:
+            return begins_in_time
+        ends_late_enough = k0 + (keys - 1) >= q0 + self.low
+        return ends_late_enough if self.high is None else begins_in_time & ends_late_enough
 
     def cut_above(self, q0: Any, k0: Any, keys: int) -> Any:
         """Whether the tile holds a key that is too late for one of its queries."""
@@ -119,6 +118,8 @@ class Work:
         Score columns that go through the exponential (each for one tile of queries).
     selections:
         Instructions of mask arithmetic: one for each edge of the band in a boundary tile.
+    clearings:
+        Instructions that zero the rows of queries that see no key: one for each tile of queries that holds such.
     """
 
     score_matmuls: int
@@ -126,20 +127,25 @@ class Work:
     transposes: int
     exponentials: int
     selections: int
+    clearings: int
 
 
 def work(band: Band, seq_q: int, seq_k: int, *, seq_tile_size: int) -> Work:
     """Count the executed instructions of one query head."""
-    chunks = [t for t in tiles(band, seq_q, seq_k, seq_tile_size=seq_tile_size) if t.kind is not Kind.SKIPPED]
-    blocks = [
-        t for t in tiles(band, seq_q, seq_k, seq_tile_size=seq_tile_size, keys=BLOCK_KEYS) if t.kind is not Kind.SKIPPED
-    ]
+
+    def executed(keys: int) -> list[Tile]:
+        every = tiles(band, seq_q, seq_k, seq_tile_size=seq_tile_size, keys=keys)
+        return [tile for tile in every if tile.kind is not Kind.SKIPPED]
+
+    chunks, blocks = executed(CHUNK_KEYS), executed(BLOCK_KEYS)
     late = sum(bool(band.cut_above(t.q0, t.k0, t.keys)) for t in chunks)
     early = sum(bool(band.cut_below(t.q0, t.rows, t.k0)) for t in chunks)
+    keyless = band.first_keyless(seq_k)
     return Work(
         score_matmuls=len(chunks),
         value_matmuls=len(blocks),
         transposes=len(blocks),
         exponentials=sum(t.keys for t in chunks),
         selections=late + early,
+        clearings=sum(keyless is not None and q0 + rows > keyless for q0, rows in pieces(seq_q, TILE_QUERIES)),
     )

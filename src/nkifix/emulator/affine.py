@@ -211,6 +211,11 @@ class Predicate:
     def __init__(self, terms: tuple[tuple[AffineIndex, str], ...], *, never: bool = False) -> None:
         self.terms = ((AffineIndex(1, (), ()), "=="),) if never else terms
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of every dimension of the index space that the comparisons span together."""
+        return np.broadcast_shapes(*(expression.shape for expression, _ in self.terms))
+
     def __and__(self, other: Any) -> Any:
         if isinstance(other, Predicate):
             return Predicate(self.terms + other.terms)

@@ -6,9 +6,15 @@ A row's source is the operand's description in the ``nki.isa`` / ``nki.language`
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
+
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Tensor
+from nkifix.emulator.numeric import BOOL, FLOATS, INTEGERS
 
 _SBUF = frozenset({Space.SBUF})
 _PSUM = frozenset({Space.PSUM})
@@ -32,8 +38,6 @@ MEMORY: dict[tuple[str, str], frozenset[Space]] = {
 }
 """(operation, operand) -> memories it may live in."""
 
-Limit = tuple[str, str]
-
 FREE_LIMITS: dict[tuple[str, str], str] = {
     ("nc_matmul", "stationary"): "matmul_stationary_free_max",
     ("nc_matmul", "moving"): "matmul_moving_free_max",
@@ -42,15 +46,28 @@ FREE_LIMITS: dict[tuple[str, str], str] = {
 """(operation, operand) -> the field of ``CoreLimits`` that bounds its free size."""
 
 
+_FLOATING = frozenset(FLOATS)
+_UP_TO_16_BITS = frozenset(dtype for dtype in INTEGERS if dtype.itemsize < 4) | {BOOL}
+
+DTYPES: dict[tuple[str, str], frozenset[np.dtype[Any]]] = {
+    ("nc_matmul", "stationary"): _FLOATING,
+    ("nc_matmul", "moving"): _FLOATING,
+    ("affine_select", "on_true_tile"): _FLOATING | _UP_TO_16_BITS,
+    ("affine_select", "dtype"): _FLOATING | _UP_TO_16_BITS,
+}
+"""(operation, operand) -> dtypes it may have; operands without a row take all that can be stored."""
+
+
 def operand(operation: str, name: str, value: object) -> Tensor:
     """``value`` as an operand: a tensor, in a legal memory, whose first dimension is the partition one.
 
     Raises
     ------
     KernelFault
-        ``err_unsupported_memory``, ``err_failed_to_infer_tile_from_local_tensor`` or
-        ``err_size_of_dimension_exceed_arch_limit``.
+        ``err_nki_api_outside_of_nki_kernel``, ``err_unsupported_memory``,
+        ``err_failed_to_infer_tile_from_local_tensor`` or ``err_size_of_dimension_exceed_arch_limit``.
     """
+    limits = program().launch.limits
     if not isinstance(value, Tensor):
         raise KernelFault(
             "",
@@ -73,9 +90,10 @@ def operand(operation: str, name: str, value: object) -> Tensor:
             why="an instruction works on one tile, whose first dimension is the partition dimension",
             next_step="index the block dimensions: tensor[i, :, :]",
         )
+    check_dtype(operation, name, value.dtype)
     field = FREE_LIMITS.get((operation, name))
     if field is not None:
-        check_free_size(operation, name, value, getattr(program().launch.limits, field))
+        check_free_size(f"{operation}: {name}", value.shape[1:], getattr(limits, field))
     return value
 
 
@@ -85,16 +103,26 @@ def _memory_advice(value: Tensor, allowed: frozenset[Space]) -> str:
     return "copy it to SBUF first: nl.copy(tile)" if allowed & _SBUF else "store it first: nl.store(hbm[...], tile)"
 
 
-def check_free_size(operation: str, name: str, value: Tensor, limit: int) -> None:
+def check_dtype(operation: str, name: str, dtype: np.dtype[Any]) -> None:
+    """Refuse a dtype that the operation does not take."""
+    allowed = DTYPES.get((operation, name))
+    if allowed is not None and dtype not in allowed:
+        raise KernelFault(
+            "",
+            f"{operation}: {name} is {dtype}",
+            why=f"it may be {', '.join(sorted(map(str, allowed)))}",
+            next_step="cast it first: nl.copy(tile, dtype=...)",
+        )
+
+
+def check_free_size(what: str, free_shape: tuple[int, ...], limit: int) -> None:
     """Refuse a tile whose free dimensions hold more than ``limit`` elements per partition."""
-    size = 1
-    for extent in value.shape[1:]:
-        size *= extent
+    size = math.prod(free_shape)
     if size > limit:
         raise KernelFault(
             "err_size_of_dimension_exceed_arch_limit",
-            f"{operation}: {name} has {size} elements per partition, the limit is {limit}",
-            why="the Tensor Engine's tile sizes are fixed in hardware",
+            f"{what} has {size} elements per partition, the limit is {limit}",
+            why="tile sizes are fixed in hardware",
             next_step=f"loop over pieces of {limit}",
         )
 
@@ -111,9 +139,12 @@ def check_partitions(count: int, what: str) -> None:
         )
 
 
-def check_same_partitions(operation: str, *tensors: Tensor) -> None:
-    """Refuse operands with different partition counts; one partition broadcasts."""
-    counts = {tensor.shape[0] for tensor in tensors} - {1}
+def check_same_partitions(operation: str, *tensors: Tensor, broadcast: bool) -> None:
+    """Refuse operands with different partition counts; with ``broadcast``, a single partition fits all.
+
+    ``nl.add`` and its like broadcast partitions, the operators ``+ - * /`` do not ("NKI known issues").
+    """
+    counts = {tensor.shape[0] for tensor in tensors} - ({1} if broadcast else set())
     if len(counts) > 1:
         shapes = ", ".join(str(tensor.shape) for tensor in tensors)
         raise KernelFault(

@@ -9,9 +9,6 @@ from __future__ import annotations
 from nkifix.emulator.location import kernel_location
 from nkifix.errors import NkifixError
 
-NO_CODE = ""
-"""For rules that are documented elsewhere than in the error catalogue."""
-
 CODES = frozenset(
     {
         "err_1d_arange_not_supported",
@@ -23,8 +20,6 @@ CODES = frozenset(
         "err_exceed_max_supported_dimension",
         "err_failed_to_infer_tile_from_local_tensor",
         "err_hbm_tensor_with_init_value_not_supported",
-        "err_indirect_indices_are_not_supported_with_nki_api",
-        "err_indirect_indices_free_dim",
         "err_mutable_parameter_not_returned",
         "err_nested_kernel_with_spmd_grid",
         "err_nki_api_outside_of_nki_kernel",

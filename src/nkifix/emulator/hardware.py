@@ -20,9 +20,8 @@ class CoreLimits:
     partition_max: int = 128
     matmul_stationary_free_max: int = 128
     matmul_moving_free_max: int = 512
-    psum_bank_bytes: int = 2048
-    """Per partition. A bank holds 512 float32 elements; a matmul result must fit in one."""
-    psum_bank_count: int = 8
+    psum_free_max: int = 512
+    """Free size of a PSUM tile: one bank of 2 KiB per partition, as float32."""
     bn_stats_free_max: int = 512
     pe_transpose_free_max: int = 128
 

@@ -56,13 +56,7 @@ def view(tensor: Tensor, key: Any) -> Tensor:
             "indices that are known only at run time (a tensor as index) are not emulated yet",
             next_step="index with loop indices, nl.arange or nl.ds",
         )
-    if tensor.gather is not None:
-        tensor.check_bounds(None)
-        raise KernelFault(
-            "",
-            "a view that reaches out of bounds cannot be indexed again",
-            next_step="index the tensor once, with the final indices",
-        )
+    tensor.check_bounds(None)  # what reaches out of bounds can be masked where it is used, not indexed again
     if any(isinstance(part, AffineIndex) for part in parts):
         return _advanced(tensor, parts)
     return _basic(tensor, _expanded(parts, tensor.ndim))
@@ -154,6 +148,8 @@ def _advanced(tensor: Tensor, parts: tuple[Any, ...]) -> Tensor:
 
 
 def _from_axes(tensor: Tensor, axes: list[_Axis], shape: tuple[int, ...], partition_axis: int | None) -> Tensor:
+    if partition_axis is not None:
+        _check_partition_walk(tensor, axes, shape, partition_axis)
     offset = tensor.offset
     strides = [0] * len(shape)
     for axis, stride in zip(axes, tensor.strides, strict=True):
@@ -164,6 +160,24 @@ def _from_axes(tensor: Tensor, axes: list[_Axis], shape: tuple[int, ...], partit
     if any(axis.low < 0 or axis.high >= size for axis, size in zip(axes, tensor.shape, strict=True)):
         gather = _gather(tensor, axes, shape)
     return type(tensor)._new(tensor.storage, shape, tuple(strides), offset, partition_axis, gather=gather)
+
+
+def _check_partition_walk(tensor: Tensor, axes: list[_Axis], shape: tuple[int, ...], partition_axis: int) -> None:
+    """On chip, partitions are walked one by one and all alike ("Advanced tensor indexing", programming model)."""
+    for number, axis in enumerate(axes):
+        for dim, extent in enumerate(shape):
+            step = axis.coeffs.get(dim, 0)
+            if number == tensor.partition_axis:
+                legal = step == (1 if dim == partition_axis else 0)
+            else:
+                legal = step == 0 or dim != partition_axis
+            if extent > 1 and not legal:
+                raise KernelFault(
+                    "",
+                    f"an index on chip walks the partitions in steps, or differently per partition: dimension {number}",
+                    why="flexible indexing exists along the free dimensions only; partitions are taken one by one",
+                    next_step="take consecutive partitions with the first dimension, or nisa.nc_transpose the tile",
+                )
 
 
 def _gather(tensor: Tensor, axes: list[_Axis], shape: tuple[int, ...]) -> Gather:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import FrameType
 
-_EMULATOR_DIR = str(Path(__file__).parent)
+_EMULATOR_DIR = str(Path(__file__).parent) + os.sep
 
 
 def kernel_frame() -> FrameType | None:

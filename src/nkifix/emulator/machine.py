@@ -88,11 +88,49 @@ class Program:
             warnings.warn_explicit(text, EmulatorWarning, file, line, registry=_warned)
 
 
+@dataclass(frozen=True)
+class Instruction:
+    """One executed operation.
+
+    Attributes
+    ----------
+    operation:
+        Its name, e.g. ``nc_matmul``.
+    shape:
+        Shape of its result.
+    """
+
+    operation: str
+    shape: tuple[int, ...]
+
+
+_observer: ContextVar[list[Instruction] | None] = ContextVar("observer", default=None)
+
+
+@contextmanager
+def observing() -> Iterator[list[Instruction]]:
+    """Collect the operations that launches inside the context execute, in order, of all their programs."""
+    seen: list[Instruction] = []
+    token = _observer.set(seen)
+    try:
+        yield seen
+    finally:
+        _observer.reset(token)
+
+
+def record(operation: str, shape: tuple[int, ...]) -> None:
+    """Note an executed operation, where someone observes."""
+    seen = _observer.get()
+    if seen is not None:
+        seen.append(Instruction(operation, shape))
+
+
 _warned: dict[Any, Any] = {}
 """What the warnings module has shown already, so that its filters work as everywhere else."""
 
 _program: ContextVar[Program | None] = ContextVar("program", default=None)
-_params: ContextVar[Params] = ContextVar("params", default=Params())  # noqa: B039  frozen
+_params: ContextVar[Params | None] = ContextVar("params", default=None)
+_default = Params()
 
 
 def running() -> bool:
@@ -130,8 +168,15 @@ def executing(current: Program) -> Iterator[None]:
 
 
 def params() -> Params:
-    """The parameters that the next launch uses."""
-    return _params.get()
+    """The parameters of the running kernel; where none runs, those that the next launch uses."""
+    current = _program.get()
+    return current.launch.params if current is not None else _params.get() or _default
+
+
+def set_default(chosen: Params) -> None:
+    """Use ``chosen`` where no context chose otherwise, in all threads: a new thread inherits no context."""
+    global _default
+    _default = chosen
 
 
 @contextmanager

@@ -105,6 +105,11 @@ class Storage:
         self.undefined = Undefined.everywhere(self.shape, Origin(self.describe))
         self.undefined_count = self.size
 
+    @property
+    def auto_placed(self) -> bool:
+        """Whether it holds an operation's result, and is neither declared by the kernel nor an input."""
+        return self._place is None and not self.is_input
+
     def describe(self) -> str:
         """The tensor's name and allocation, for messages."""
         if self._place is None:
@@ -125,7 +130,7 @@ class Storage:
         return elements
 
     def detach(self) -> None:
-        """Copy the bytes of a caller's array before the first write into it."""
+        """Own the bytes: copy those of a caller's array, before the first write into it."""
         if not self.owns_bytes:
             self.raw = self.raw.copy()
             self.owns_bytes = True
@@ -146,16 +151,16 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class Gather:
-    """Element addresses of a view that strides cannot express, or that reaches out of bounds.
+    """Element addresses of a view that reaches out of bounds.
 
     Attributes
     ----------
     address:
         Flat storage position per element; 0 where out of bounds. Shape of the view.
     in_bounds:
-        Which elements exist.
+        Which elements exist; at least one does not.
     reach:
-        The out-of-bounds range in words, "" where all elements exist.
+        The out-of-bounds range in words.
     """
 
     address: npt.NDArray[np.int64]
@@ -272,16 +277,15 @@ class Tensor:
         outside = Origin(lambda: f"{storage.describe()}, out of bounds and masked off,")
         beyond = Undefined((~gather.in_bounds).astype(np.uint8), (outside,))
         if storage.undefined is None:
-            return values, beyond if not gather.in_bounds.all() else None
+            return values, beyond
         inner_ids = np.ascontiguousarray(storage.undefined.ids).reshape(-1)[gather.address]
         ids, origins = beyond.merged_into(storage.undefined.origins)
-        ids = np.where(gather.in_bounds, inner_ids, ids)
-        return values, Undefined(ids, origins) if ids.any() else None
+        return values, Undefined(np.where(gather.in_bounds, inner_ids, ids), origins)
 
     def check_bounds(self, mask: Mask) -> None:
         """Raise ``err_tensor_access_out_of_bound`` where an element outside is not masked off."""
         gather = self.gather
-        if gather is None or mask is False or not gather.reach:
+        if gather is None or mask is False:
             return
         used = ~gather.in_bounds if mask is None else ~gather.in_bounds & mask
         if used.any():
@@ -293,16 +297,23 @@ class Tensor:
             )
 
     def write(self, values: Array | Number, undefined: Undefined | None, mask: Mask = None) -> None:
-        """Write ``values`` where ``mask`` keeps them, rounded once to the dtype; elsewhere nothing changes."""
+        """Write ``values`` where ``mask`` keeps them, rounded once to the dtype; elsewhere nothing changes.
+
+        Raises
+        ------
+        KernelFault
+            ``err_store_dst_shape_smaller_than_other_shape`` where two values would go to one element.
+        """
         if mask is False:
             return
         storage = self.storage
-        if not storage.owns_bytes:
-            storage.detach()
+        storage.detach()
         keep = None if mask is None else np.broadcast_to(mask, self.shape)
         if self.gather is not None:
             self._write_gathered(self.gather, values, undefined, keep)
             return
+        if self._repeats_elements():
+            self._refuse_two_values()
         copy_cast(self._values(), values, keep)
         if storage.undefined is not None or undefined is not None:
             self._update_ids(undefined, keep)
@@ -313,6 +324,9 @@ class Tensor:
         self.check_bounds(keep)
         chosen = gather.in_bounds if keep is None else gather.in_bounds & keep
         address = gather.address[chosen]
+        ordered = np.sort(address)
+        if (ordered[1:] == ordered[:-1]).any():
+            self._refuse_two_values()
         rounded = np.empty(address.shape, dtype=self.dtype)
         copy_cast(rounded, np.broadcast_to(values, self.shape)[chosen])
         self.storage.flat()[address] = rounded
@@ -324,9 +338,9 @@ class Tensor:
             new_ids, origins = undefined.merged_into(origins)
             new = np.broadcast_to(new_ids, self.shape)[chosen]
         flat_ids = ids.reshape(-1)
-        before = np.count_nonzero(flat_ids[address] != 0)
+        before = int(np.count_nonzero(flat_ids[address] != 0))
         flat_ids[address] = new
-        self._settle(ids, origins, np.count_nonzero(flat_ids[address] != 0) - before)
+        self._settle(ids, origins, int(np.count_nonzero(flat_ids[address] != 0)) - before)
 
     def _update_ids(self, undefined: Undefined | None, keep: npt.NDArray[np.bool_] | None) -> None:
         storage = self.storage
@@ -339,9 +353,31 @@ class Tensor:
         if undefined is not None:
             new, origins = undefined.merged_into(origins)
         window = self._window_of_ids(ids)
-        before = np.count_nonzero(window != 0)
+        before = int(np.count_nonzero(window != 0))
         np.copyto(window, new, where=True if keep is None else keep)
-        self._settle(ids, origins, np.count_nonzero(window != 0) - before)
+        self._settle(ids, origins, int(np.count_nonzero(window != 0)) - before)
+
+    def _refuse_two_values(self) -> NoReturn:
+        raise KernelFault(
+            "err_store_dst_shape_smaller_than_other_shape",
+            f"a destination of shape {self.shape} names some elements of {self.storage.describe()} twice",
+            why="one instruction writes one value to an element",
+            next_step="index the destination so that every element occurs once",
+        )
+
+    def _repeats_elements(self) -> bool:
+        steps = [(abs(step), extent) for step, extent in zip(self.strides, self.shape, strict=True) if extent > 1]
+        reach = 0
+        for step, extent in sorted(steps):
+            if step <= reach:
+                break
+            reach += step * (extent - 1)
+        else:
+            return False
+        places = np.zeros(1, dtype=np.int64)
+        for step, extent in steps:
+            places = np.add.outer(places, step * np.arange(extent)).reshape(-1)
+        return len(np.unique(places)) < len(places)
 
     def _covers_storage(self) -> bool:
         dense = self.strides == element_strides(self.shape)

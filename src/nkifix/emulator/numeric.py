@@ -63,7 +63,9 @@ def promote(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def scalar_dtype(value: object) -> np.dtype[Any]:
-    """Dtype that a Python scalar counts as: bool uint8, int int32, float float32."""
+    """Dtype that a number counts as: bool uint8, int int32, float float32; a typed one (``np.int8(2)``) its own."""
+    if isinstance(value, np.generic) and (value.dtype in FLOATS or value.dtype in INTEGERS):
+        return value.dtype
     if isinstance(value, (bool, np.bool_)):
         return np.dtype(np.uint8)
     return np.dtype(np.int32) if isinstance(value, (int, np.integer)) else F32
@@ -78,13 +80,26 @@ def as_f32(values: Array) -> npt.NDArray[np.float32]:
 def copy_cast(destination: Array, values: Array | Number, where: npt.NDArray[np.bool_] | None = None) -> None:
     """Write ``values`` into ``destination``, rounded once to its dtype (nearest even; integers saturate)."""
     keep: Any = True if where is None else where
-    if destination.dtype in INTEGERS:
-        source = np.asarray(values)
-        if source.dtype not in INTEGERS:
-            limits = np.iinfo(destination.dtype)
-            rounded = np.nan_to_num(np.rint(as_f32(source).astype(np.float64)), nan=0.0)
-            values = np.clip(rounded, limits.min, limits.max)
-    np.copyto(destination, values, casting="unsafe", where=keep)
+    source = np.asarray(values)
+    if source.dtype == np.float64:
+        source = source.astype(F32)  # compile-time numbers reach the engines as float32
+    if destination.dtype in INTEGERS and source.dtype != destination.dtype:
+        source = _saturated(source, np.iinfo(destination.dtype))
+    np.copyto(destination, source, casting="unsafe", where=keep)
+
+
+def _saturated(values: Array, limits: np.iinfo[Any]) -> Array:
+    """``values`` rounded to nearest even and held within ``limits``; NaN becomes 0."""
+    if values.dtype == BOOL:
+        return values
+    if np.issubdtype(values.dtype, np.integer):
+        own = np.iinfo(values.dtype)
+        low, high = max(limits.min, own.min), min(limits.max, own.max)
+    else:
+        values = np.nan_to_num(np.rint(values.astype(np.float64)), nan=0.0)
+        low, high = limits.min, limits.max
+    held: Array = np.clip(values, low, high)
+    return held
 
 
 def cast(values: Array, dtype: np.dtype[Any]) -> Array:
@@ -101,8 +116,9 @@ def sum_last_axes(values: npt.NDArray[np.float32], keep: int) -> npt.NDArray[np.
 
     The order is frozen, since byte identity between kernels rests on it (docs/fidelity.md, "Sums"): the
     reduced elements are laid out contiguously in row-major order and summed pairwise: a run of more than
-    128 elements is cut in two near its middle (at a multiple of 8); a run of 8 to 128 goes round-robin
-    into 8 accumulators that are then combined as ((0+1)+(2+3))+((4+5)+(6+7)).
+    128 elements is cut in two near its middle (at a multiple of 8, the shorter part first); a run of 8 to
+    128 goes round-robin into 8 accumulators that are combined as ((0+1)+(2+3))+((4+5)+(6+7)), and its last
+    0 to 7 elements are added one by one; so is a run of less than 8.
     """
     rows = np.ascontiguousarray(values).reshape(*values.shape[:keep], -1)
     result: npt.NDArray[np.float32] = np.add.reduce(rows, axis=-1, dtype=np.float32)
@@ -135,6 +151,9 @@ BINARY: dict[str, Callable[[Array, Array], Array]] = {
 }
 """Functions of two arrays, by name."""
 
+_EXACT_ON_INTEGERS = frozenset({"add", "subtract", "multiply"})
+"""Binary functions that GpSimd computes on 32-bit integers as integers; all others go through float32."""
+
 REDUCTIONS = frozenset({"add", "max", "min"})
 
 _ALIASES = {
@@ -143,6 +162,14 @@ _ALIASES = {
     "sum": "add",
     "true_divide": "divide",
 }
+
+
+def working_dtype(name: str, *operands: np.dtype[Any]) -> np.dtype[Any]:
+    """In what :data:`BINARY` ``name`` is computed: float32, or integers wide enough to hold every result."""
+    if name not in _EXACT_ON_INTEGERS or not all(dtype in INTEGERS for dtype in operands):
+        return F32
+    unsigned = all(dtype.kind == "u" for dtype in operands)
+    return np.dtype(np.uint64) if unsigned and name == "multiply" else np.dtype(np.int64)
 
 
 def operation_name(op: object, allowed: Any, argument: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 
 from nkifix.emulator import numeric
 from nkifix.emulator.affine import is_integer
-from nkifix.emulator.checks import check_partitions, operand
+from nkifix.emulator.checks import check_free_size, check_partitions, operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Storage, Tensor
+from nkifix.emulator.numeric import Array
 from nkifix.emulator.ops.operand import Scalar, fit_mask, fresh, masked_off, read
-from nkifix.emulator.undefined import merge, refuse_undefined
+from nkifix.emulator.undefined import Undefined, merge, refuse_undefined
 
 
 class PartitionDimension(int):
@@ -37,13 +39,13 @@ def allocate(shape: Sequence[Any], dtype: Any, space: object, *, name: str = "")
     plain = tuple(int(size) for size in sizes)
     if space is Space.SHARED_HBM:
         return current.tensor_type._whole(current.share(plain, stored, name))
-    axis = _partition_axis(sizes) if space.on_chip else None
+    axis = _partition_axis(sizes, space) if space.on_chip else None
     storage = Storage(plain, stored, space, partition_axis=axis, name=name)
     storage.leave_undefined()
     return current.tensor_type._whole(storage)
 
 
-def _partition_axis(sizes: tuple[Any, ...]) -> int:
+def _partition_axis(sizes: tuple[Any, ...], space: Space) -> int:
     marked = [axis for axis, size in enumerate(sizes) if isinstance(size, PartitionDimension)]
     if len(marked) > 1:
         raise KernelFault("", "a tensor has one partition dimension, got several nl.par_dim")
@@ -56,6 +58,9 @@ def _partition_axis(sizes: tuple[Any, ...]) -> int:
             next_step="add a free dimension of 1: (128, 1)",
         )
     check_partitions(int(sizes[axis]), "an on-chip tensor")
+    if space is Space.PSUM:
+        limit = program().launch.limits.psum_free_max
+        check_free_size("a PSUM tensor", tuple(int(size) for size in sizes[axis + 1 :]), limit)
     return axis
 
 
@@ -80,7 +85,7 @@ def seed_random(seed: object) -> None:
 
     The generator is numpy's Philox, not the device's: drop patterns differ from hardware's.
     """
-    if isinstance(seed, Tensor):
+    if isinstance(seed, Tensor) and seed.dtype in numeric.INTEGERS:
         values, undefined = read("random_seed", "seed", seed)
         if undefined is not None:
             refuse_undefined(undefined, operation="random_seed", happened="uses an undefined seed")
@@ -91,7 +96,7 @@ def seed_random(seed: object) -> None:
 
 
 def dropout(data: object, rate: object, *, dtype: object = None, mask: object = None) -> Tensor:
-    """``data`` with each element set to zero with probability ``rate`` (a number or a (P, 1) tile)."""
+    """``data`` with each element set to zero with probability ``rate`` (a number or a tile)."""
     operation = "dropout"
     tensor = operand(operation, "data", data)
     target = tensor.dtype if dtype is None else numeric.storage_dtype(dtype)
@@ -99,12 +104,26 @@ def dropout(data: object, rate: object, *, dtype: object = None, mask: object = 
     if kept is False:
         return masked_off(operation, tensor.shape, target)
     values, undefined = read(operation, "data", tensor, kept)
-    rates, rates_undefined = rate, None
-    if isinstance(rate, Tensor):
-        rates, rates_undefined = read(operation, "rate", rate)
+    probability, rate_undefined = _probability(operation, rate, tensor)
     generator = program().random
     if generator is None:
         generator = program().random = np.random.Generator(np.random.Philox(0))
-    survives = generator.random(tensor.shape, dtype=np.float32) >= np.asarray(rates, dtype=np.float32)
-    unknown = merge(tensor.shape, (undefined, rates_undefined))
+    survives = generator.random(tensor.shape, dtype=np.float32) >= probability
+    unknown = merge(tensor.shape, (undefined, rate_undefined))
     return fresh(operation, np.where(survives, numeric.as_f32(values), np.float32(0)), target, unknown, kept)
+
+
+def _probability(operation: str, rate: object, data: Tensor) -> tuple[Array, Undefined | None]:
+    """A drop probability per partition, and which are undefined, in shapes that broadcast to the data's."""
+    if isinstance(rate, Scalar):
+        return np.array(rate, dtype=np.float32), None
+    tile = operand(operation, "rate", rate)
+    # nl.dropout documents a tile of one element, nisa.dropout one per partition; shipped kernels pass the latter.
+    if tile.shape != (data.shape[0], 1) and math.prod(tile.shape) != 1:
+        expected = f"a number, or a tile of one element or of shape {(data.shape[0], 1)}"
+        raise KernelFault("", f"{operation}: rate must be {expected}, got shape {tile.shape}")
+    values, undefined = read(operation, "rate", tile)
+    shape = (-1, *(1 for _ in data.shape[1:]))
+    if undefined is not None:
+        undefined = Undefined(undefined.ids.reshape(shape), undefined.origins)
+    return numeric.as_f32(values).reshape(shape), undefined

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nkifix.emulator.affine import Mask
@@ -57,7 +59,7 @@ def store(destination: object, value: object, *, mask: object = None) -> None:
     source = operand(operation, "value", value)
     # An HBM view with a single row may have lost its first dimension to an integer index.
     shape = source.shape if target.ndim == source.ndim else source.shape[source.ndim - target.ndim :]
-    if np.prod(shape) != np.prod(source.shape) or broadcast_shape(operation, shape, target.shape) != target.shape:
+    if math.prod(shape) != math.prod(source.shape) or broadcast_shape(operation, shape, target.shape) != target.shape:
         raise KernelFault(
             "err_store_dst_shape_smaller_than_other_shape",
             f"{operation}: a tile of shape {source.shape} does not fit into {target.shape}",
@@ -66,7 +68,10 @@ def store(destination: object, value: object, *, mask: object = None) -> None:
     if kept is False:
         return
     target.check_bounds(kept)
-    values, undefined = read(operation, "value", source)
+    # Elements that the mask drops need not exist in the tile either.
+    one_to_one = math.prod(source.shape) == math.prod(target.shape)
+    used = kept.reshape(source.shape) if kept is not None and one_to_one else None
+    values, undefined = read(operation, "value", source, used)
     if undefined is not None:
         ids = np.broadcast_to(undefined.ids.reshape(shape), target.shape)
         if kept is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from nkifix.emulator import numeric
@@ -12,12 +13,12 @@ from nkifix.emulator.affine import Mask, evaluate_mask
 from nkifix.emulator.checks import check_partitions, operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
-from nkifix.emulator.machine import program
+from nkifix.emulator.machine import program, record
 from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.numeric import Array
 from nkifix.emulator.undefined import Origin, Undefined
 
-Scalar = (bool, int, float, np.bool_, np.integer, np.floating)
+Scalar = (bool, int, float, np.bool_, np.integer, np.floating, ml_dtypes.bfloat16)
 """Types of compile-time numbers that operations take in place of a tile."""
 
 
@@ -61,9 +62,10 @@ def fresh(
     storage = Storage(values.shape, dtype, space, partition_axis=0)
     tensor = program().tensor_type._whole(storage, result_mask=mask)
     if mask is not False:
+        record(operation, values.shape)
         numeric.copy_cast(storage.array(), values)
     if undefined is not None:
-        storage.undefined = Undefined(np.array(undefined.ids), undefined.origins)
+        storage.undefined = Undefined(np.array(undefined.ids, order="C"), undefined.origins)
         storage.undefined_count = int(np.count_nonzero(undefined.ids != 0))
     if mask is not None:
         location = kernel_location()
@@ -143,5 +145,5 @@ def _only_kept(undefined: Undefined, mask: Mask, shape: tuple[int, ...]) -> Unde
 
 
 def _same_view(a: Tensor, b: Tensor) -> bool:
-    same_place = a.storage is b.storage and a.offset == b.offset
+    same_place = a.storage is b.storage and a.offset == b.offset and (a.gather is None) == (b.gather is None)
     return same_place and a.shape == b.shape and a.strides == b.strides

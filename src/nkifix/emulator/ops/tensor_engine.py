@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,7 @@ from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.memory import Space, Tensor
 from nkifix.emulator.numeric import F32
 from nkifix.emulator.ops.operand import fit_mask, fresh, masked_off, read, result_dtype
-from nkifix.emulator.undefined import Undefined, refuse_undefined
+from nkifix.emulator.undefined import Undefined, merge, reduced, refuse_undefined
 
 
 def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor:
@@ -31,7 +33,11 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
             next_step="give both operands the same partition count",
         )
     if left.ndim != 2:
-        raise KernelFault("", f"{operation}: stationary must have rank 2, got shape {left.shape}")
+        raise KernelFault(
+            "err_exceed_max_supported_dimension",
+            f"{operation}: stationary must have rank 2, got shape {left.shape}",
+            next_step="index it to two dimensions",
+        )
     shape = (left.shape[1], *right.shape[1:])
     kept = fit_mask(mask, shape)
     if kept is False:
@@ -44,7 +50,7 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
     product = np.matmul(a.T, b).reshape(shape)
     undefined = None
     if left_undefined is not None or right_undefined is not None:
-        undefined = _contracted(left, right, left_undefined, right_undefined, shape)
+        undefined = _contracted(left, right, left_undefined, right_undefined, shape, kept)
     return fresh(operation, product, F32, undefined, kept, Space.PSUM)
 
 
@@ -54,21 +60,25 @@ def _contracted(
     left_undefined: Undefined | None,
     right_undefined: Undefined | None,
     shape: tuple[int, ...],
-) -> Undefined:
+    kept: Mask,
+) -> Undefined | None:
     """Which results are wholly undefined; one that mixes defined and undefined products is refused."""
     depth = left.shape[0]
     known_left = _known(left_undefined, left.shape)
     known_right = _known(right_undefined, right.shape).reshape(depth, -1)
     defined_products = np.matmul(known_left.T, known_right).reshape(shape)
     mixed = (defined_products > 0) & (defined_products < depth)
-    if mixed.any():
-        for undefined in (left_undefined, right_undefined):
-            if undefined is not None:
-                refuse_undefined(undefined, operation="nc_matmul", happened="contracts undefined elements")
-    source = left_undefined or right_undefined
-    assert source is not None
-    ids = np.where(defined_products == 0, source.ids.max(), 0).astype(np.uint8)
-    return Undefined(ids, source.origins)
+    mixed = mixed if kept is None else mixed & kept
+    free = tuple(range(1, len(shape)))
+    for undefined, columns in ((left_undefined, mixed.any(axis=free)), (right_undefined, mixed.any(axis=0))):
+        if undefined is not None:
+            culprits = Undefined(np.where(columns, undefined.ids, np.uint8(0)), undefined.origins)
+            refuse_undefined(culprits, operation="nc_matmul", happened="contracts undefined elements")
+    columns_of_left = reduced(left_undefined, (0,), (shape[0],) + (1,) * len(free))
+    columns_of_right = reduced(right_undefined, (0,), (1, *shape[1:]))
+    spoiled = merge(shape, (columns_of_left, columns_of_right))
+    assert spoiled is not None
+    return Undefined(np.where(defined_products == 0, spoiled.ids, np.uint8(0)), spoiled.origins)
 
 
 def _known(undefined: Undefined | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -89,20 +99,16 @@ def matmul_any(x: object, y: object, *, transpose_x: bool, mask: object = None) 
 
 
 def transpose(data: object, *, dtype: object = None, mask: object = None) -> Tensor:
-    """(P, F) in SBUF to (F, P) in PSUM, both at most 128; exact."""
+    """(P, F) in SBUF to (F, P) in PSUM, both at most 128; exact. Several free dimensions count as one."""
     operation = "nc_transpose"
     tensor = operand(operation, "data", data)
-    if tensor.ndim != 2:
-        raise KernelFault(
-            "err_exceed_max_supported_dimension",
-            f"{operation}: a tile of rank 2 is transposed, got shape {tensor.shape}",
-            next_step="index it to two dimensions",
-        )
-    shape = (tensor.shape[1], tensor.shape[0])
+    partitions = tensor.shape[0]
+    shape = (math.prod(tensor.shape[1:]), partitions)
     target = result_dtype(dtype, tensor.dtype)
     kept: Mask = fit_mask(mask, shape)
     if kept is False:
         return masked_off(operation, shape, target, Space.PSUM)
-    values, undefined = read(operation, "data", tensor)
-    flipped = None if undefined is None else Undefined(undefined.ids.T, undefined.origins)
-    return fresh(operation, values.T, target, flipped, kept, Space.PSUM)
+    used = None if kept is None else kept.T.reshape(tensor.shape)
+    values, undefined = read(operation, "data", tensor, used)
+    flipped = None if undefined is None else Undefined(undefined.ids.reshape(partitions, -1).T, undefined.origins)
+    return fresh(operation, values.reshape(partitions, -1).T, target, flipped, kept, Space.PSUM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from nkifix.emulator import machine
+from nkifix.emulator import machine, numeric
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.hardware import TARGETS
 from nkifix.emulator.memory import Tensor
@@ -56,7 +56,8 @@ def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = 
 
 def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, mask: Any = None, dtype: Any = None) -> Any:
     """``op(data * scale + bias)`` on the Scalar Engine."""
-    return elementwise.activation(op, data, bias=bias, scale=scale, dtype=dtype, mask=mask)
+    name = numeric.operation_name(op, numeric.ACTIVATIONS, "op")
+    return elementwise.activation(name, data, bias=bias, scale=scale, dtype=dtype, mask=mask)
 
 
 def activation_reduce(
@@ -71,12 +72,11 @@ def activation_reduce(
     dtype: Any = None,
 ) -> Any:
     """:func:`activation`, and the sum of its float32 results per partition into ``reduce_res``."""
-    if getattr(reduce_op, "__name__", None) not in ("add", "sum"):
-        raise KernelFault("", f"activation_reduce: reduce_op must be np.add or nl.add, got {reduce_op!r}")
+    numeric.operation_name(reduce_op, ("add",), "reduce_op")
     if not isinstance(reduce_res, Tensor):
         raise KernelFault("", f"activation_reduce: reduce_res must be a tile, got {type(reduce_res).__name__}")
     return elementwise.activation(
-        op,
+        numeric.operation_name(op, numeric.ACTIVATIONS, "op"),
         data,
         bias=bias,
         scale=scale,
@@ -102,7 +102,8 @@ def tensor_reduce(
     negate: bool = False,
 ) -> Any:
     """Reduce over trailing free dimensions on the Vector Engine."""
-    return elementwise.reduce_free(op, data, axis, dtype=dtype, mask=mask, negate=negate)
+    name = numeric.operation_name(op, numeric.REDUCTIONS, "op")
+    return elementwise.reduce_free(name, data, axis, dtype=dtype, mask=mask, negate=negate)
 
 
 def tensor_copy(src: Any, *, mask: Any = None, dtype: Any = None) -> Any:

@@ -98,7 +98,7 @@ tile_size = SimpleNamespace(
     pmax=_limits.partition_max,
     gemm_stationary_fmax=_limits.matmul_stationary_free_max,
     gemm_moving_fmax=_limits.matmul_moving_free_max,
-    psum_fmax=_limits.psum_bank_bytes // 4,
+    psum_fmax=_limits.psum_free_max,
     bn_stats_fmax=_limits.bn_stats_free_max,
 )
 """The documented tile limits; they are the same on all emulated targets."""
@@ -306,17 +306,17 @@ def reciprocal(x: Any, *, dtype: Any = None, mask: Any = None) -> Any:
 
 def sum(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Sum over trailing free dimensions."""
-    return elementwise.reduce_free(np.add, x, axis, dtype=dtype, mask=mask, operation="sum")
+    return elementwise.reduce_free("add", x, axis, dtype=dtype, mask=mask, operation="sum")
 
 
 def max(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Largest element over trailing free dimensions."""
-    return elementwise.reduce_free(np.max, x, axis, dtype=dtype, mask=mask, operation="max")
+    return elementwise.reduce_free("max", x, axis, dtype=dtype, mask=mask, operation="max")
 
 
 def min(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Smallest element over trailing free dimensions."""
-    return elementwise.reduce_free(np.min, x, axis, dtype=dtype, mask=mask, operation="min")
+    return elementwise.reduce_free("min", x, axis, dtype=dtype, mask=mask, operation="min")
 
 
 def random_seed(seed: Any) -> None:

@@ -15,7 +15,21 @@ def _binary(name: str, *, swapped: bool = False) -> Any:
     def operator(self: LegacyTensor, other: object) -> Any:
         if not isinstance(other, (Tensor, *Scalar)):
             return NotImplemented
-        return elementwise.binary(name, other, self) if swapped else elementwise.binary(name, self, other)
+        first, second = (other, self) if swapped else (self, other)
+        return elementwise.binary(name, first, second, broadcast_partitions=False)
+
+    return operator
+
+
+def _comparison(symbol: str) -> Any:
+    def operator(self: LegacyTensor, other: object) -> Any:
+        if not isinstance(other, (Tensor, *Scalar)):
+            return NotImplemented
+        raise KernelFault(
+            "",
+            f"tensors cannot be compared with {symbol} here: that is not emulated yet",
+            next_step="compare indices (nl.arange, nl.mgrid) and use the result as mask=",
+        )
 
     return operator
 
@@ -42,6 +56,13 @@ class LegacyTensor(Tensor):
     __rmul__ = _binary("multiply", swapped=True)
     __truediv__ = _binary("divide")
     __rtruediv__ = _binary("divide", swapped=True)
+
+    __eq__ = _comparison("==")
+    __ne__ = _comparison("!=")
+    __lt__ = _comparison("<")
+    __le__ = _comparison("<=")
+    __gt__ = _comparison(">")
+    __ge__ = _comparison(">=")
 
     def __neg__(self) -> Any:
         return elementwise.binary("multiply", self, -1)

@@ -1,0 +1,368 @@
+"""The kernel over the case matrix: right answers, in both import modes, with the work that the schedule says."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from nkifix.differential.budget import accuracy, budget, is_trivial
+from nkifix.differential.cases import DTYPES, Array, Case, DtypeName
+from nkifix.differential.kernels import Answered, LoadedKernel
+from nkifix.differential.matrix import CASES, GROUPS, MASKS, REFUSED, TRANSPOSED, WINDOWED_CONTEXT, Refused
+from nkifix.differential.oracle import exact
+from nkifix.emulator import Params, machine
+from nkifix.emulator.machine import Instruction, observing
+from nkifix.emulator.memory import Space, Storage
+from tests.differential.calls import CRASHES_BEFORE, ONLY_UPSTREAM, RIGHT_BEFORE
+from vendored_kernel import FlashConfig
+from vendored_kernel.schedule import BLOCK_KEYS, TILE_QUERIES, Kind, Work, band_of, tiles, work
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def named(cases: Iterable[Any]) -> list[Any]:
+    return [pytest.param(case, id=case.name) for case in cases]
+
+
+def answer(kernel: LoadedKernel, case: Case, inputs: tuple[Array, Array, Array] | None = None) -> Array:
+    """The kernel's answer; what it raises is raised."""
+    output: Array = kernel.module.flash_fwd[case.grid](
+        *(inputs or case.inputs()), **case.keywords(kernel.module.FlashConfig)
+    )
+    return output
+
+
+def scheduled(case: Case) -> Work:
+    """The work of one query head."""
+    left, _ = case.window_size or (-1, -1)
+    flag = case.use_causal_mask is not False
+    band = band_of(flag, left, case.config.get("windowed_context_encoding", False))
+    return work(band, case.seq_q, case.seq_k, seq_tile_size=min(case.config.get("seq_tile_size", 2048), case.seq_k))
+
+
+def executed(seen: list[Instruction]) -> Counter[str]:
+    """What the engines were asked to do: instructions, and columns that went through the exponential."""
+    done: Counter[str] = Counter(one.operation for one in seen)
+    done["exponentials"] = sum(one.shape[1] for one in seen if one.operation == "activation_reduce")
+    return done
+
+
+# ------------------------------------------------------------------------------------------------ right answers
+
+
+
+@pytest.mark.parametrize("case", named(CASES))
+def test_answer_is_right_in_both_import_modes_with_the_scheduled_work(
+    case: Case, package: LoadedKernel, kernel_file: LoadedKernel
+) -> None:
+    q, k, v = case.inputs()
+    with observing() as seen:
+        output = answer(package, case, (q, k, v))
+    truth = exact(case, q, k, v)
+    assert output.dtype == q.dtype
+    assert is_trivial(output) == is_trivial(truth)
+    assert accuracy(output, truth, budget(case, q, k, v, truth)).spent <= 1
+    assert answer(kernel_file, case, (q, k, v)).tobytes() == output.tobytes()
+
+    done, heads, expected = executed(seen), case.batch * case.heads, scheduled(case)
+    assert done["nc_matmul"] == heads * (expected.score_matmuls + expected.value_matmuls)
+    assert done["nc_transpose"] == heads * expected.transposes
+    assert done["exponentials"] == heads * expected.exponentials
+    assert done["affine_select"] == heads * (expected.selections + expected.clearings)
+
+
+@pytest.mark.parametrize("target", ["trn1", "trn2"])
+@pytest.mark.parametrize("mask", MASKS, ids=lambda mask: mask.name)
+def test_answer_is_the_same_on_every_target(mask: Any, target: Any, package: LoadedKernel) -> None:
+    case = mask.case("V transposed", seq_q=200, seq_k=300, config=TRANSPOSED)
+    with machine.using(Params(target=target)):
+        output = answer(package, case)
+    assert output.tobytes() == answer(package, case).tobytes()
+    q, k, v = case.inputs()
+    config = {name: value for name, value in case.config.items() if name not in TRANSPOSED}
+    turned = answer(package, replace(case, config=config), (q, k, np.ascontiguousarray(v.swapaxes(2, 3))))
+    assert output.tobytes() == turned.tobytes()
+
+
+def test_answer_is_the_same_under_nkifix_run(package: LoadedKernel, tmp_path: Path) -> None:
+    cases = GROUPS["heads"]
+    script = tmp_path / "model.py"
+    script.write_text(
+        "import sys, hashlib\n"
+        "from nkifix.differential.matrix import GROUPS\n"
+        "from vendored_kernel import FlashConfig, flash_fwd\n"
+        "assert 'neuronxcc' in sys.modules\n"
+        "for case in GROUPS['heads']:\n"
+        "    answer = flash_fwd[case.grid](*case.inputs(), **case.keywords(FlashConfig))\n"
+        "    sys.stdout.write(hashlib.sha256(answer.tobytes()).hexdigest() + '\\n')\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "nkifix", "run", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=with_path(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [hashlib.sha256(answer(package, case).tobytes()).hexdigest() for case in cases]
+    assert "EmulatedKernelWarning" not in done.stderr
+
+
+def with_path() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "NKIFIX_BACKEND"}
+    return {**kept, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+
+
+# --------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.case.name) for row in REFUSED])
+def test_refuses_a_call_without_a_meaning(row: Refused, package: LoadedKernel, kernel_file: LoadedKernel) -> None:
+    q, k, v = row.case.inputs()
+    if row.v_shape is not None:
+        v = np.zeros(row.v_shape, v.dtype)
+    for kernel in (package, kernel_file):
+        module = kernel.module
+        launched = module.flash_fwd if row.grid == () else module.flash_fwd[row.grid or row.case.grid]
+        with pytest.raises(row.error) as refusal:
+            launched(q, k, v, **row.case.keywords(module.FlashConfig))
+        assert type(refusal.value) is row.error
+        assert str(refusal.value).startswith(row.text)
+
+
+# ----------------------------------------------------------------------------------- special rows and numbers
+
+
+@pytest.mark.parametrize(
+    ("case", "first"),
+    [
+        pytest.param(Case(name="window", seq_q=300, seq_k=130, window_size=(20, -1), head_dim=16), 150, id="window"),
+        pytest.param(
+            Case(name="window on the border", seq_q=300, seq_k=128, window_size=(0, -1), head_dim=16),
+            128,
+            id="window, whole tiles",
+        ),
+        pytest.param(
+            Case(name="ahead", seq_q=140, seq_k=100, window_size=(20, -1), head_dim=16, config=WINDOWED_CONTEXT),
+            99,
+            id="windowed context",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mixed", [True, False], ids=["mixed", "unmixed"])
+def test_query_that_sees_no_key_gives_zeros(
+    case: Case, first: int, dtype: DtypeName, mixed: bool, package: LoadedKernel
+) -> None:
+    output = answer(package, replace(case, dtype=dtype, mixed_precision=mixed)).astype(np.float32)
+    assert (output[0, 0, first:] == 0).all()
+    assert output[0, 0, :first].any(axis=1).all()
+
+
+def executed_rows(case: Case, key: int, keys: int) -> Array:
+    """The queries whose tile executes the tile of ``keys`` keys that holds ``key``."""
+    left, _ = case.window_size or (-1, -1)
+    band = band_of(case.use_causal_mask is not False, left, bool(case.config.get("windowed_context_encoding", False)))
+    held = np.zeros(case.seq_q, dtype=np.bool_)
+    for tile in tiles(band, case.seq_q, case.seq_k, seq_tile_size=2048, keys=keys):
+        if tile.k0 <= key < tile.k0 + tile.keys and tile.kind is not Kind.SKIPPED:
+            held[tile.q0 : tile.q0 + tile.rows] = True
+    return held
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=lambda mask: mask.name)
+@pytest.mark.parametrize("key", [0, 255, 700, 999])
+def test_nan_value_reaches_only_rows_whose_tile_holds_it(mask: Any, key: int, package: LoadedKernel) -> None:
+    case = mask.case("NaN in V", seq_q=900, seq_k=1000, head_dim=16)
+    q, k, v = case.inputs()
+    v[0, 0, key, :] = np.nan
+    output = answer(package, case, (q, k, v)).astype(np.float32)
+    poisoned = np.isnan(output[0, 0]).all(axis=1)
+    np.testing.assert_array_equal(poisoned, np.isnan(output[0, 0]).any(axis=1))
+    np.testing.assert_array_equal(poisoned, executed_rows(case, key, BLOCK_KEYS))
+    assert poisoned[case.visible()[:, key]].all()
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=lambda mask: mask.name)
+@pytest.mark.parametrize("key", [0, 255, 700, 999])
+def test_nan_key_reaches_only_rows_that_see_it(mask: Any, key: int, package: LoadedKernel) -> None:
+    case = mask.case("NaN in K", seq_q=900, seq_k=1000, head_dim=16)
+    q, k, v = case.inputs()
+    k[0, 0, :, key] = np.nan
+    output = answer(package, case, (q, k, v)).astype(np.float32)
+    np.testing.assert_array_equal(np.isnan(output[0, 0]).any(axis=1), case.visible()[:, key])
+
+
+# ---------------------------------------------------------------------------------------------- on-chip memory
+
+
+def allocated(monkeypatch: pytest.MonkeyPatch, kernel: LoadedKernel, case: Case) -> dict[Space, dict[Any, int]]:
+    """Bytes in one partition of every tensor that the kernel declares, by memory and by line: the largest there."""
+    found: dict[Space, dict[Any, int]] = {Space.SBUF: {}, Space.PSUM: {}, Space.HBM: {}, Space.SHARED_HBM: {}}
+    leave_undefined = Storage.leave_undefined
+
+    def noted(self: Storage) -> None:
+        leave_undefined(self)
+        axis = self.partition_axis or 0
+        size = int(np.prod(self.shape)) // self.shape[axis] * self.dtype.itemsize
+        frame: Any = sys._getframe()
+        while frame.f_code.co_filename != str(kernel.file):
+            frame = frame.f_back
+        lines = found[self.space]
+        place = (frame.f_code.co_name, frame.f_lineno)
+        lines[place] = max(size, lines.get(place, 0))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "leave_undefined", noted)
+        answer(kernel, case)
+    return found
+
+
+PSUM_BANK_BYTES = 2048
+SBUF_PARTITION_BYTES = 192 * 1024 - 16 * 1024
+"""Of a NeuronCore-v2, less what the compiler keeps for itself."""
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_declared_tensors_fit_on_chip_at_the_default_config(
+    dtype: DtypeName, package: LoadedKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(
+        name="a whole group of queries, one whole key tile",
+        head_dim=128,
+        seq_q=257 * TILE_QUERIES,
+        window_size=(0, -1),
+        dtype=dtype,
+        mixed_precision=False,
+    )
+    found = allocated(monkeypatch, package, case)
+    assert max(found[Space.PSUM].values()) == PSUM_BANK_BYTES
+    assert len(found[Space.PSUM]) <= 8, "one bank to each"
+    assert len(found[Space.SBUF]) > 5
+    assert sum(found[Space.SBUF].values()) <= SBUF_PARTITION_BYTES
+
+
+# --------------------------------------------------------------------------------------- compared with NxDI's
+
+
+def stock_is_right(case: Case) -> bool:
+    """Whether no defect of NxDI's kernel but the misspelled name touches the call."""
+    tile = case.config.get("seq_tile_size", 2048)
+    left, _ = case.window_size or (-1, -1)
+    return bool(
+        case.seq_q % 128 == 0
+        and tile % 512 == 0
+        and case.seq_k % tile == 0
+        and case.mixed_precision
+        and case.softmax_scale != 0
+        and case.values == "normal"
+        and not (left == 0 and case.use_causal_mask is False)
+        and not (case.config.get("windowed_context_encoding") and (left + 1) % 128)
+        and case.visible().any(axis=1).all()
+    )
+
+
+def sums_in_the_same_order(case: Case) -> bool:
+    """Half a key tile is whole chunks, or half a chunk: sums of partial sums then give the same bytes."""
+    tile: int = case.config.get("seq_tile_size", 2048)
+    return tile == 512 or tile % 1024 == 0
+
+
+DEFAULT_TILE = tuple(
+    mask.case(f"{seq_q} x {seq_k}", seq_q=seq_q, seq_k=seq_k, head_dim=head_dim)
+    for mask in MASKS
+    for seq_q, seq_k, head_dim in ((2048, 2048, 64), (512, 4096, 16), (4096, 2048, 16))
+)
+COMPARED = {
+    case: None
+    for case in (*RIGHT_BEFORE, *ONLY_UPSTREAM, *CRASHES_BEFORE, *DEFAULT_TILE, *CASES)
+    if stock_is_right(case) and sums_in_the_same_order(case) and case.dtype == "bfloat16"
+}
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("case", named(COMPARED))
+def test_bytes_and_work_are_those_of_fixed_upstream_or_less(
+    case: Case, package: LoadedKernel, upstream_kernels: dict[str, LoadedKernel]
+) -> None:
+    with observing() as theirs:
+        expected = upstream_answer(upstream_kernels["fixed"], case)
+    with observing() as ours:
+        output = answer(package, case)
+    assert output.tobytes() == expected.tobytes()
+    mine, other = executed(ours), executed(theirs)
+    kinds = ("nc_matmul", "nc_transpose", "exponentials", "activation_reduce", "activation", "affine_select", "load")
+    assert {kind: mine[kind] - other[kind] for kind in kinds if mine[kind] > other[kind]} == {}
+
+
+def upstream_answer(kernel: LoadedKernel, case: Case) -> Array:
+    if not set(case.config) <= set(kernel.module.FlashConfig.__dataclass_fields__):
+        pytest.skip("windowed context encoding came after this tag")
+    result = kernel.call(case)
+    assert isinstance(result, Answered), result
+    return result.output
+
+
+WIDE = tuple(
+    case
+    for case in (*DEFAULT_TILE, *RIGHT_BEFORE[:40:4], *CRASHES_BEFORE[::4])
+    if case.seq_q * case.seq_k <= 2048 * 2048 and stock_is_right(case)
+)
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("case", named(WIDE))
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_wide_dtypes_are_fixed_upstream_after_rounding(
+    case: Case, dtype: DtypeName, package: LoadedKernel, upstream_kernels: dict[str, LoadedKernel]
+) -> None:
+    """Both round fp32 sums at last: NxDI's to bf16 and then to the query's dtype, ours to the query's dtype alone.
+
+    Rounding to fp16 and then to bf16 is not rounding to bf16, so fp16 is compared through the fp32 output of the
+    same inputs, which both round once.
+    """
+    case = replace(case, dtype=dtype)
+    expected = upstream_answer(upstream_kernels["fixed"], case)
+    wide = answer(package, replace(case, dtype="float32"), tuple(x.astype(np.float32) for x in case.inputs()))  # type: ignore[arg-type]
+    assert wide.astype(ml_dtypes.bfloat16).astype(DTYPES[dtype]).tobytes() == expected.tobytes()
+    assert wide.astype(DTYPES[dtype]).tobytes() == answer(package, case).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("case", "selections"),
+    [
+        pytest.param(Case(name="full", use_causal_mask=False, head_dim=16), 0, id="full: none"),
+        pytest.param(Case(name="causal", head_dim=16), 16, id="causal: one to each diagonal chunk"),
+    ],
+)
+def test_mask_arithmetic_runs_on_boundary_tiles_only(case: Case, selections: int, package: LoadedKernel) -> None:
+    with observing() as seen:
+        answer(package, case)
+    assert executed(seen)["affine_select"] == selections
+
+
+def test_defaults_of_the_signature_are_those_of_the_contract(package: LoadedKernel) -> None:
+    parameters = inspect.signature(package.module.flash_fwd.func).parameters
+    assert {name: one.default for name, one in parameters.items() if one.default is not inspect.Parameter.empty} == {
+        "softmax_scale": None,
+        "use_causal_mask": True,
+        "window_size": (-1, -1),
+        "mixed_precision": True,
+        "config": None,
+    }
+    assert list(parameters)[:3] == ["q", "k", "v"]
+    assert package.module.FlashConfig is FlashConfig
