@@ -51,7 +51,7 @@ def test_lengths_are_equal_and_unequal() -> None:
 def test_masks_of_every_window() -> None:
     plain = {case.window_size[0] for case in GROUPS["masks"] if case.window_size and not ahead(case)}
     assert plain >= {-2, -1, *WINDOWS}
-    assert {case.window_size[0] for case in GROUPS["masks"] if case.window_size and ahead(case)} == {*AHEAD_WINDOWS}
+    assert {case.window_size[0] for case in GROUPS["masks"] if case.window_size and ahead(case)} >= {*AHEAD_WINDOWS}
     assert any(case.window_size is None and case.use_causal_mask is None for case in GROUPS["masks"]), "default call"
     assert any(window % 128 not in (0, 127) for window in (*WINDOWS, *AHEAD_WINDOWS)), "inside a tile"
 

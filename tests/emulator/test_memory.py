@@ -274,6 +274,7 @@ def test_check_bounds_of_a_view_inside_is_silent() -> None:
         pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 2, 1), (1, 3, 2))), False, id="neighbours"),
         pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 3, 2), (1, 3, 2))), False, id="interleaved"),
         pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 3, 2), (1, 3, 4))), True, id="interleaved too far"),
+        pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 4, 3), (1, 2, 3))), False, id="crossing, apart"),
         pytest.param((index(0, (1, 0), (2, 1)), index(7, (0, -1), (1, 8))), False, id="backwards"),
     ],
 )

@@ -27,7 +27,7 @@ from nkifix.emulator.machine import Instruction, observing
 from nkifix.emulator.memory import Space, Storage
 from tests.differential.calls import CRASHES_BEFORE, ONLY_UPSTREAM, RIGHT_BEFORE
 from vendored_kernel import FlashConfig
-from vendored_kernel.schedule import BLOCK_KEYS, TILE_QUERIES, Kind, Work, band_of, tiles, work
+from vendored_kernel.schedule import BLOCK_KEYS, TILE_QUERIES, Kind, Work, band_of, pieces, tiles, work
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +52,21 @@ def scheduled(case: Case) -> Work:
     return work(band, case.seq_q, case.seq_k, seq_tile_size=min(case.config.get("seq_tile_size", 2048), case.seq_k))
 
 
+def loads(case: Case) -> int:
+    """Transfers of one query head: keys and values once for each group of queries that sees some, queries in tiles."""
+    seen = case.visible()
+    core = case.config.get("attn_core_tile_size", 256)
+    size = min(case.config.get("seq_tile_size", 2048), case.seq_k)
+    count = 0
+    for q0, rows in pieces(case.seq_q, core * TILE_QUERIES):
+        for k0, keys in pieces(case.seq_k, size):
+            tile = seen[q0 : q0 + rows, k0 : k0 + keys]
+            if tile.any():
+                count += 1 + len(pieces(keys, BLOCK_KEYS))
+                count += sum(bool(tile[start : start + TILE_QUERIES].any()) for start in range(0, rows, TILE_QUERIES))
+    return count
+
+
 def executed(seen: list[Instruction]) -> Counter[str]:
     """What the engines were asked to do: instructions, and columns that went through the exponential."""
     done: Counter[str] = Counter(one.operation for one in seen)
@@ -60,7 +75,6 @@ def executed(seen: list[Instruction]) -> Counter[str]:
 
 
 # ------------------------------------------------------------------------------------------------ right answers
-
 
 
 @pytest.mark.parametrize("case", named(CASES))
@@ -81,6 +95,7 @@ def test_answer_is_right_in_both_import_modes_with_the_scheduled_work(
     assert done["nc_transpose"] == heads * expected.transposes
     assert done["exponentials"] == heads * expected.exponentials
     assert done["affine_select"] == heads * (expected.selections + expected.clearings)
+    assert Counter(one.operation for one in seen if "load" in one.operation).total() == heads * loads(case)
 
 
 @pytest.mark.parametrize("target", ["trn1", "trn2"])
@@ -254,6 +269,50 @@ def test_declared_tensors_fit_on_chip_at_the_default_config(
     assert len(found[Space.PSUM]) <= 8, "one bank to each"
     assert len(found[Space.SBUF]) > 5
     assert sum(found[Space.SBUF].values()) <= SBUF_PARTITION_BYTES
+
+
+@pytest.mark.parametrize(
+    ("seq_q", "core", "held"),
+    [
+        pytest.param(256, 256, 2, id="whole tiles"),
+        pytest.param(300, 256, 3, id="whole tiles and a tail"),
+        pytest.param(100, 256, 1, id="a tail"),
+        pytest.param(640, 2, 2, id="three groups"),
+        pytest.param(300, 2, 2, id="a group and a tail"),
+    ],
+)
+def test_state_is_held_for_the_tiles_of_one_group(
+    seq_q: int, core: int, held: int, package: LoadedKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(name="state", head_dim=128, seq_q=seq_q, seq_k=1, config={"attn_core_tile_size": core})
+    found = allocated(monkeypatch, package, case)[Space.SBUF]
+    state = sorted(size for (function, _), size in found.items() if function == "attend_queries")
+    assert state == [4 * held, 4 * held, 4 * 128 * held]
+
+
+@pytest.mark.parametrize(
+    ("keys", "tile", "widths"),
+    [
+        pytest.param(100, 2048, [100], id="tail alone"),
+        pytest.param(512, 512, [512], id="one chunk"),
+        pytest.param(729, 2048, [512, 217], id="chunk and tail"),
+        pytest.param(1024, 1024, [512, 512], id="two halves of one chunk"),
+        pytest.param(1500, 2048, [512, 512, 476], id="chunks and tail"),
+        pytest.param(2048, 2048, [1024, 1024], id="two halves of two chunks"),
+        pytest.param(2560, 4096, [1024, 1024, 512], id="halves of no whole chunks"),
+        pytest.param(4096, 2048, [1024] * 4, id="two key tiles"),
+        pytest.param(4096, 4096, [2048, 2048], id="two halves of four chunks"),
+        pytest.param(8192, 8192, [2048] * 4, id="never more than 2048 keys"),
+    ],
+)
+def test_weights_are_summed_in_the_order_of_the_contract(
+    keys: int, tile: int, widths: list[int], package: LoadedKernel
+) -> None:
+    config = {"seq_tile_size": tile}
+    case = Case(name="sums", head_dim=16, seq_q=4, seq_k=keys, use_causal_mask=False, config=config)
+    with observing() as seen:
+        answer(package, case)
+    assert [one.shape[1] for one in seen if one.operation == "activation_reduce"] == widths
 
 
 # --------------------------------------------------------------------------------------- compared with NxDI's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -92,6 +93,27 @@ def test_comparisons_agree_with_the_mask_written_out(band: Band, q0: int, rows: 
     assert bool(band.cut_below(q0, rows, k0)) == early.any()
     expected = Kind.FULL if seen.all() else Kind.BOUNDARY if seen.any() else Kind.SKIPPED
     assert kind_of(band, q0, rows, k0, keys) is expected
+
+
+SMALL_BANDS = [
+    Band(low, high)
+    for low in (None, *range(-3, 4))
+    for high in (None, *range(-3, 4))
+    if low is None or high is None or low <= high
+]
+
+
+@pytest.mark.parametrize("band", SMALL_BANDS, ids=str)
+def test_comparisons_of_every_small_tile(band: Band) -> None:
+    for q0, rows, k0, keys in itertools.product(range(4), range(1, 4), range(4), range(1, 4)):
+        seen = dense(band, q0, rows, k0, keys)
+        assert bool(band.sees_any(q0, rows, k0, keys)) == seen.any()
+        assert bool(band.cut_above(q0, k0, keys)) == (~dense(Band(None, band.high), q0, rows, k0, keys)).any()
+        assert bool(band.cut_below(q0, rows, k0)) == (~dense(Band(band.low, None), q0, rows, k0, keys)).any()
+
+
+def test_kinds_are_named_in_words() -> None:
+    assert [kind.value for kind in Kind] == ["skipped", "boundary", "full"]
 
 
 @given(kernel_bands(), st.integers(1, 900), st.integers(1, 300))

@@ -86,6 +86,10 @@ def _masks() -> Iterator[Case]:
     for mask in (DEFAULT, CAUSAL, FULL, Mask(name="full as (-2, -1)", use_causal_mask=False, window_size=(-2, -1))):
         yield mask.case("default tile", seq_q=640, seq_k=2048)
     yield Mask(name="causal as (-2, -1)", window_size=(-2, -1)).case("", seq_q=640, seq_k=640)
+    config = {"seq_tile_size": 512, "attn_core_tile_size": 2}
+    yield DEFAULT.case("the last query alone sees the last key tile", seq_q=513, seq_k=1024, config=config)
+    yield _window(0).case("a whole tile of queries sees no key", seq_q=256, seq_k=128)
+    yield _ahead(9).case("a whole tile of queries sees no key", seq_q=256, seq_k=129)
     for flag in (True, False):
         for left in (0, 150):
             yield _window(left, flag).case("", seq_q=300, seq_k=300)

@@ -159,8 +159,9 @@ REDUCTIONS = frozenset({"add", "max", "min"})
 _ALIASES = {
     "amax": "max",
     "amin": "min",
+    "maximum": "max",
+    "minimum": "min",
     "sum": "add",
-    "true_divide": "divide",
 }
 
 
@@ -182,10 +183,6 @@ def operation_name(op: object, allowed: Any, argument: str) -> str:
     """
     name = getattr(op, "__name__", None)
     name = _ALIASES.get(name, name) if isinstance(name, str) else None
-    if name == "maximum" and "maximum" not in allowed:
-        name = "max"
-    elif name == "minimum" and "minimum" not in allowed:
-        name = "min"
     if name is None or name not in allowed:
         raise KernelFault(
             "",

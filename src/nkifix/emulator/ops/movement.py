@@ -53,7 +53,6 @@ def store(destination: object, value: object, *, mask: object = None) -> None:
     if target.storage.is_input and target.storage.first_write is None:
         target.storage.first_write = kernel_location()
     if isinstance(value, Scalar):
-        target.check_bounds(kept)
         target.write(value, None, kept)
         return
     source = operand(operation, "value", value)
@@ -67,7 +66,6 @@ def store(destination: object, value: object, *, mask: object = None) -> None:
         )
     if kept is False:
         return
-    target.check_bounds(kept)
     # Elements that the mask drops need not exist in the tile either.
     one_to_one = math.prod(source.shape) == math.prod(target.shape)
     used = kept.reshape(source.shape) if kept is not None and one_to_one else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 
 from nkifix.emulator import numeric
 from nkifix.emulator.affine import Mask, evaluate_mask
@@ -136,10 +137,10 @@ def assign(destination: Tensor, value: object) -> None:
     destination.write(values, undefined, mask)
 
 
-def _only_kept(undefined: Undefined, mask: Mask, shape: tuple[int, ...]) -> Undefined | None:
+def _only_kept(undefined: Undefined, mask: npt.NDArray[np.bool_] | None, shape: tuple[int, ...]) -> Undefined | None:
     """Undefinedness of the elements that are written; what the mask drops is not."""
     ids = np.broadcast_to(undefined.ids, shape)
-    if mask is not None and mask is not False:
+    if mask is not None:
         ids = np.where(mask, ids, np.uint8(0))
     return Undefined(ids, undefined.origins) if ids.any() else None
 

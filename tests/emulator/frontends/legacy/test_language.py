@@ -13,6 +13,7 @@ import pytest
 
 from nkifix.emulator import serving
 from nkifix.emulator.affine import AffineIndex
+from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.frontends.legacy import isa, language
 from nkifix.emulator.frontends.legacy import language as nl
 from tests.emulator.kernels import hbm, holes, refuses, running, same_bytes, tile, values
@@ -264,6 +265,33 @@ def test_static_cast_of_a_tile() -> None:
 def test_refuses_static_cast_to_a_dtype_of_the_host() -> None:
     with refuses("", "no dtype"):
         nl.static_cast(np.zeros(1, dtype=np.float32), np.float64)
+
+
+@pytest.mark.parametrize(
+    ("call", "operation"),
+    [
+        pytest.param(lambda: nl.sum(None, 1), "sum: data", id="sum"),
+        pytest.param(lambda: nl.max(None, 1), "max: data", id="max"),
+        pytest.param(lambda: nl.min(None, 1), "min: data", id="min"),
+        pytest.param(lambda: nl.copy(None), "copy: data", id="copy"),
+        pytest.param(lambda: nl.log(None), "log: data", id="log"),
+        pytest.param(lambda: nl.load_transpose2d(None), "load_transpose2d: src", id="load_transpose2d"),
+        pytest.param(lambda: isa.tensor_copy(None), "tensor_copy: data", id="nisa.tensor_copy"),
+        pytest.param(lambda: isa.tensor_reduce(np.max, None, 1), "tensor_reduce: data", id="nisa.tensor_reduce"),
+        pytest.param(lambda: isa.activation(np.exp, None), "activation: data", id="nisa.activation"),
+        pytest.param(lambda: isa.dma_transpose(None), "dma_transpose: src", id="nisa.dma_transpose"),
+        pytest.param(
+            lambda: isa.activation_reduce(
+                np.exp, tile([[1.0]]), reduce_op=np.add, reduce_res=hbm(np.ones((1, 1), np.float32))
+            ),
+            "activation_reduce: reduce_res",
+            id="nisa.activation_reduce",
+        ),
+    ],
+)
+def test_refusal_names_the_function_that_the_kernel_called(call: Callable[[], Any], operation: str) -> None:
+    with pytest.raises(KernelFault, match=rf"{operation} must be "):
+        call()
 
 
 # --------------------------------------------------------------------------------------- unknown names

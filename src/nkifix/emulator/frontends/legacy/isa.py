@@ -1,4 +1,4 @@
-"""``neuronxcc.nki.isa`` (``nisa``): signatures as documented for Neuron SDK 2.26."""
+"""``neuronxcc.nki.isa`` (``nisa``): a subset of what is documented for Neuron SDK 2.26."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``neuronxcc.nki.language`` (``nl``): signatures as documented for Neuron SDK 2.26."""
+"""``neuronxcc.nki.language`` (``nl``): a subset of what is documented for Neuron SDK 2.26."""
 
 from __future__ import annotations
 
