@@ -77,7 +77,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
     """A progress bar on stderr, silent when stderr is no terminal; call the result as each step begins."""
     # not the console's own is_terminal, which FORCE_COLOR makes true in the log of a CI job
     if not sys.stderr.isatty():
-        yield lambda step: None
+        yield lambda _step: None
         return
     with Progress(
         TextColumn("{task.description}"),
