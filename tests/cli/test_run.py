@@ -288,6 +288,10 @@ def test_program_meets_no_module_of_the_command_line(folder: Path) -> None:
     assert nkifix_run(script(text)).stdout == "[]\n"
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11),
+    reason="an interpreter without PYTHONSAFEPATH finds these files itself, before nkifix starts",
+)
 def test_files_beside_the_program_or_in_the_working_directory_do_not_disturb(folder: Path) -> None:
     for name in ("nkifix.py", "numpy.py", "click.py", "console.py"):
         (folder / name).write_text("raise SystemExit('wrong module')", encoding="utf-8")
@@ -295,8 +299,6 @@ def test_files_beside_the_program_or_in_the_working_directory_do_not_disturb(fol
     (folder / "elsewhere" / "program.py").write_text(DOUBLE, encoding="utf-8")
     command = [sys.executable, "-c", "from nkifix.cli import main; main()", "run", "elsewhere/program.py"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONSAFEPATH": "1"})
-    if sys.version_info < (3, 11):
-        pytest.skip("an interpreter without PYTHONSAFEPATH finds these files itself, before nkifix starts")
     assert done.stdout == "[[2.0, 2.0]] gen2 elsewhere/program.py\n"
 
 

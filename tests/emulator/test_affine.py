@@ -237,6 +237,20 @@ def test_refuses_foreign_operands(break_rule: Callable[[], Any]) -> None:
         break_rule()
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda index: index.bounds(), id="bounds"),
+        pytest.param(lambda index: index.values(), id="values"),
+        pytest.param(lambda index: index[:, :, None], id="reshaping"),
+        pytest.param(lambda index: index + row(3), id="sum"),
+    ],
+)
+def test_refuses_coefficients_that_are_not_one_per_dimension(use: Callable[[AffineIndex], Any]) -> None:
+    with pytest.raises(ValueError, match="longer"):
+        use(AffineIndex(0, (1,), (2, 3)))
+
+
 def test_numpy_integers_count_as_integers() -> None:
     assert dense(arange(3) * np.int32(2) + np.int64(1)).tolist() == [1, 3, 5]
     assert dense(np.int64(5) - arange(3)).tolist() == [5, 4, 3]

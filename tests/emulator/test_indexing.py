@@ -142,6 +142,13 @@ def test_integers_drop_free_dimensions_of_a_tile_of_rank_three(key: Any, shape: 
     np.testing.assert_array_equal(values(view).reshape(-1), oracle[key].reshape(-1))
 
 
+def test_partition_by_an_integer_is_the_slice_of_one() -> None:
+    buffer = tile(numbered(3, 4))
+    by_integer, by_slice = buffer[1], buffer[1:2]
+    assert by_integer.strides == by_slice.strides == (4, 1)
+    assert by_integer.offset == by_slice.offset == 4
+
+
 def test_column_of_a_column_is_itself() -> None:
     buffer = tile(numbered(4, 3))
     column = buffer[:, 1]
@@ -276,6 +283,19 @@ def test_every_dimension_out_of_bounds_is_named() -> None:
         tile(numbered(4, 6))[4:6, 5:8].read()
     assert "dimension 0 has size 4, the index runs over [4, 5]" in str(caught.value)
     assert "dimension 1 has size 6, the index runs over [5, 7]" in str(caught.value)
+
+
+def test_dimension_inside_is_not_named_with_those_out_of_bounds() -> None:
+    with refuses(OUT_OF_BOUNDS) as caught:
+        tile(numbered(4, 6))[0:4, 5:8].read()
+    assert "dimension 1" in str(caught.value)
+    assert "dimension 0" not in str(caught.value)
+
+
+def test_tensor_of_one_element_is_read_beyond_its_end_where_masked() -> None:
+    read, undefined = tile([[7.0]])[0:1, 0:2].read(np.array([[True, False]]))
+    assert read[0, 0] == 7.0
+    assert holes_of(undefined, (1, 2)).tolist() == [[False, True]]
 
 
 def test_out_of_bounds_of_a_view_is_out_of_bounds_though_the_storage_goes_on() -> None:

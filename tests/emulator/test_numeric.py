@@ -186,7 +186,7 @@ def pairwise(columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The documented order, written out; one sum per row of ``columns``, each addition rounded to float32."""
     n = columns.shape[1]
     if n < 8:
-        total = np.zeros(columns.shape[0], dtype=np.float32)
+        total: npt.NDArray[np.float32] = np.zeros(columns.shape[0], dtype=np.float32)
         for i in range(n):
             total = total + columns[:, i]
         return total
@@ -228,7 +228,7 @@ def test_sum_of_more_than_a_buffer_follows_the_frozen_order(n: int) -> None:
 
 def test_the_reference_order_is_told_from_others() -> None:
     values = uneven((64, 500), 1)
-    left_to_right = np.zeros(64, dtype=np.float32)
+    left_to_right: npt.NDArray[np.float32] = np.zeros(64, dtype=np.float32)
     for i in range(500):
         left_to_right = left_to_right + values[:, i]
     assert not same_bytes(pairwise(values), left_to_right)

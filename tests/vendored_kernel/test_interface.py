@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -90,6 +91,24 @@ def test_defaults_are_those_of_torch() -> None:
     assert spent(case, attention(*tensors(case))) <= 1
 
 
+def test_options_have_the_defaults_of_the_documentation() -> None:
+    parameters = inspect.signature(attention).parameters.values()
+    assert {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY} == {
+        "is_causal": False,
+        "window_size": (-1, -1),
+        "scale": None,
+        "mixed_precision": True,
+        "config": None,
+    }
+
+
+def test_operands_are_rounded_to_bfloat16_unless_said_otherwise() -> None:
+    q, k, v = tensors(replace(SMALL, dtype="float32"))
+    by_default = attention(q, k, v)
+    assert torch.equal(by_default, attention(q, k, v, mixed_precision=True))
+    assert not torch.equal(by_default, attention(q, k, v, mixed_precision=False))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_numpy_in_is_numpy_out_of_the_same_bytes(dtype: DtypeName) -> None:
     case = replace(GROUPED, dtype=dtype)
@@ -124,10 +143,10 @@ KEYS = OF_SHAPE[:, :2]
             ([1.0], KEYS, KEYS), {}, "query must be a torch tensor or a numpy array, got list", id="query a list"
         ),
         pytest.param(
-            (OF_SHAPE, KEYS, torch.Size([2, 2])),
+            (OF_SHAPE, KEYS, memoryview(b"four")),
             {},
-            "value must be a torch tensor or a numpy array, got Size",
-            id="value of no kind",
+            "value must be a torch tensor or a numpy array, got memoryview",
+            id="value with a shape and no more",
         ),
         pytest.param(
             (OF_SHAPE, KEYS[0], KEYS),

@@ -111,6 +111,16 @@ def test_answer_is_the_same_on_every_target(mask: Any, target: Any, package: Loa
     assert output.tobytes() == turned.tobytes()
 
 
+@pytest.mark.parametrize(("target", "how"), [("trn1", "load_transpose2d"), ("trn2", "dma_transpose")])
+def test_values_are_turned_by_what_the_target_has(target: Any, how: str, package: LoadedKernel) -> None:
+    case = Case(name="V transposed", head_dim=16, seq_q=4, seq_k=300, use_causal_mask=False, config=TRANSPOSED)
+    with machine.using(Params(target=target)), observing() as seen:
+        answer(package, case)
+    assert [one.operation for one in seen if "transpose" in one.operation and one.operation != "nc_transpose"] == [
+        how
+    ] * 3
+
+
 def test_answer_is_the_same_under_nkifix_run(package: LoadedKernel, tmp_path: Path) -> None:
     cases = GROUPS["heads"]
     script = tmp_path / "model.py"
@@ -278,6 +288,7 @@ def test_declared_tensors_fit_on_chip_at_the_default_config(
         pytest.param(300, 256, 3, id="whole tiles and a tail"),
         pytest.param(100, 256, 1, id="a tail"),
         pytest.param(640, 2, 2, id="three groups"),
+        pytest.param(512, 2, 2, id="whole groups and nothing left"),
         pytest.param(300, 2, 2, id="a group and a tail"),
     ],
 )
@@ -288,6 +299,24 @@ def test_state_is_held_for_the_tiles_of_one_group(
     found = allocated(monkeypatch, package, case)[Space.SBUF]
     state = sorted(size for (function, _), size in found.items() if function == "attend_queries")
     assert state == [4 * held, 4 * held, 4 * 128 * held]
+
+
+def test_declared_tensors_are_as_large_as_their_tile(package: LoadedKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(name="sizes", head_dim=16, seq_q=100, seq_k=1500, use_causal_mask=False)
+    found = allocated(monkeypatch, package, case)
+    sizes: dict[str, list[int]] = {}
+    for (function, _), size in {**found[Space.SBUF], **found[Space.PSUM]}.items():
+        sizes[function] = sorted([*sizes.get(function, []), size])
+    keys, chunks, blocks = 1500, 3, 12
+    assert sizes == {
+        "attend_queries": [4, 4, 4 * 16],
+        "attend_group": sorted([2 * keys, 2 * 16 * blocks]),
+        "attend_tile": [2 * 100],
+        "score_chunk": [4 * 512],
+        "attend": sorted([4 * keys, 4 * chunks, 4 * chunks, 2 * keys, 4 * 16]),
+        "add_values": [4 * 100],
+        "store_tile": [2 * 16],
+    }
 
 
 @pytest.mark.parametrize(
@@ -303,6 +332,7 @@ def test_state_is_held_for_the_tiles_of_one_group(
         pytest.param(4096, 2048, [1024] * 4, id="two key tiles"),
         pytest.param(4096, 4096, [2048, 2048], id="two halves of four chunks"),
         pytest.param(8192, 8192, [2048] * 4, id="never more than 2048 keys"),
+        pytest.param(5120, 5120, [2048, 2048, 512, 512], id="chunks that fill no span"),
     ],
 )
 def test_weights_are_summed_in_the_order_of_the_contract(
@@ -312,6 +342,30 @@ def test_weights_are_summed_in_the_order_of_the_contract(
     case = Case(name="sums", head_dim=16, seq_q=4, seq_k=keys, use_causal_mask=False, config=config)
     with observing() as seen:
         answer(package, case)
+    assert [one.shape[1] for one in seen if one.operation == "activation_reduce"] == widths
+
+
+@pytest.mark.parametrize(
+    ("case", "widths"),
+    [
+        pytest.param(Case(name="causal", seq_q=1152, seq_k=2048), [512] * 4 + [1024] * 4 + [1024, 512], id="causal"),
+        pytest.param(
+            Case(name="window", seq_q=1664, seq_k=2048, window_size=(600, -1)),
+            [512] * 4 + [1024] * 4 + [1024, 512] + [512, 512] * 3 + [512, 1024],
+            id="window",
+        ),
+        pytest.param(
+            Case(name="narrow window", seq_q=1152, seq_k=2048, window_size=(100, -1)),
+            [512] * 4 + [1024] + [512] * 3 + [512, 512],
+            id="narrow window",
+        ),
+    ],
+)
+def test_weights_are_summed_at_once_where_all_chunks_are_seen(
+    case: Case, widths: list[int], package: LoadedKernel
+) -> None:
+    with observing() as seen:
+        answer(package, replace(case, head_dim=16))
     assert [one.shape[1] for one in seen if one.operation == "activation_reduce"] == widths
 
 

@@ -147,6 +147,8 @@ def _tiles() -> Iterator[Case]:
     for mask in MASKS:
         for size in TILE_SIZES:
             yield mask.case(f"key tile {size}", seq_q=900, seq_k=2600, head_dim=16, config={"seq_tile_size": size})
+        config = {"seq_tile_size": 5300}
+        yield mask.case("key tile 5300, ten chunks and a tail", seq_q=90, seq_k=5400, head_dim=16, config=config)
         for size in (1, 2, 3):
             yield mask.case(f"core tile {size}", seq_q=700, seq_k=700, config={"attn_core_tile_size": size})
 

@@ -53,7 +53,7 @@ class AffineIndex:
     def bounds(self) -> tuple[int, int]:
         """Smallest and largest value."""
         spans = [c * (n - 1) for c, n in zip(self.coeffs, self.extents, strict=True)]
-        return self.const + sum(s for s in spans if s < 0), self.const + sum(s for s in spans if s > 0)
+        return self.const + sum(min(s, 0) for s in spans), self.const + sum(max(s, 0) for s in spans)
 
     def values(self) -> npt.NDArray[np.int64]:
         """All values, as an array that broadcasts to :attr:`shape`."""
@@ -69,27 +69,23 @@ class AffineIndex:
         """Only inserts dimensions (``[:, None]``) and keeps them (``:``), as numpy users write it."""
         parts = key if isinstance(key, tuple) else (key,)
         source = iter(zip(self.coeffs, self.extents, strict=True))
-        coeffs, extents = [], []
+        dims: list[tuple[int, int]] = []
         for part in parts:
             if part is None:
-                coeffs.append(0)
-                extents.append(1)
+                dims.append((0, 1))
             elif isinstance(part, slice) and part == slice(None):
-                coeff, extent = next(source, (None, 0))
-                if coeff is None:
+                dim = next(source, None)
+                if dim is None:
                     raise KernelFault("", f"too many indices for an index of shape {self.shape}: {key!r}")
-                coeffs.append(coeff)
-                extents.append(extent)
+                dims.append(dim)
             else:
                 raise KernelFault(
                     "",
                     f"an index can only be reshaped with ':' and 'None', got {part!r}",
                     next_step="write the range you want: nl.arange(n)[:, None]",
                 )
-        for coeff, extent in source:
-            coeffs.append(coeff)
-            extents.append(extent)
-        return AffineIndex(self.const, tuple(coeffs), tuple(extents))
+        dims += source
+        return AffineIndex(self.const, tuple(coeff for coeff, _ in dims), tuple(extent for _, extent in dims))
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise KernelFault(
@@ -110,20 +106,17 @@ class AffineIndex:
             return AffineIndex(self.const + sign * int(other), self.coeffs, self.extents)
         if not isinstance(other, AffineIndex):
             return NotImplemented
-        rank = max(len(self.extents), len(other.extents))
-        mine, theirs = self._padded(rank), other._padded(rank)
-        for a, b in zip(mine.extents, theirs.extents, strict=True):
-            if a != b and 1 not in (a, b):
-                raise KernelFault("", f"indices of shapes {self.shape} and {other.shape} do not broadcast")
-        return AffineIndex(
-            mine.const + sign * theirs.const,
-            tuple(a + sign * b for a, b in zip(mine.coeffs, theirs.coeffs, strict=True)),
-            tuple(max(a, b) for a, b in zip(mine.extents, theirs.extents, strict=True)),
-        )
+        try:
+            extents = np.broadcast_shapes(self.extents, other.extents)
+        except ValueError:
+            raise KernelFault("", f"indices of shapes {self.shape} and {other.shape} do not broadcast") from None
+        mine, theirs = self._padded(len(extents)), other._padded(len(extents))
+        coeffs = tuple(a + sign * b for a, b in zip(mine, theirs, strict=True))
+        return AffineIndex(self.const + sign * other.const, coeffs, extents)
 
-    def _padded(self, rank: int) -> AffineIndex:
-        missing = rank - len(self.extents)
-        return AffineIndex(self.const, (0,) * missing + self.coeffs, (1,) * missing + self.extents)
+    def _padded(self, rank: int) -> tuple[int, ...]:
+        """The coefficients in an index space of ``rank`` dimensions."""
+        return (0,) * (rank - len(self.extents)) + self.coeffs
 
     def __add__(self, other: Any) -> Any:
         return self._plus(other, 1)
@@ -209,7 +202,7 @@ class Predicate:
     __array_ufunc__ = None
 
     def __init__(self, terms: tuple[tuple[AffineIndex, str], ...], *, never: bool = False) -> None:
-        self.terms = ((AffineIndex(1, (), ()), "=="),) if never else terms
+        self.terms = ((AffineIndex(0, (), ()), "!="),) if never else terms
 
     @property
     def shape(self) -> tuple[int, ...]:

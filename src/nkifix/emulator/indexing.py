@@ -188,7 +188,7 @@ def _gather(tensor: Tensor, axes: list[_Axis], shape: tuple[int, ...]) -> Gather
         position = np.full((1,) * len(shape), axis.const, dtype=np.int64)
         for dim, coeff in axis.coeffs.items():
             line = coeff * np.arange(shape[dim], dtype=np.int64)
-            position = position + line.reshape([-1 if d == dim else 1 for d in range(len(shape))])
+            position = position + line.reshape([extent if d == dim else 1 for d, extent in enumerate(shape)])
         if axis.low < 0 or axis.high >= size:
             reaches.append(f"dimension {number} has size {size}, the index runs over [{axis.low}, {axis.high}]")
             in_bounds &= (position >= 0) & (position < size)

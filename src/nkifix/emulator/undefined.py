@@ -73,13 +73,13 @@ class Undefined:
 
     def merged_into(self, origins: tuple[Origin, ...]) -> tuple[Ids, tuple[Origin, ...]]:
         """These ids, renumbered for a tensor that already has ``origins``; and its new origins."""
-        table = np.zeros(len(self.origins) + 1, dtype=np.uint8)
+        table = [0]
         merged = list(origins)
-        for position, origin in enumerate(self.origins):
+        for origin in self.origins:
             if origin not in merged and len(merged) < MAX_ORIGINS:
                 merged.append(origin)
-            table[position + 1] = merged.index(origin) + 1 if origin in merged else MAX_ORIGINS
-        return table[self.ids], tuple(merged)
+            table.append(merged.index(origin) + 1 if origin in merged else MAX_ORIGINS)
+        return np.array(table, dtype=np.uint8)[self.ids], tuple(merged)
 
 
 def merge(shape: tuple[int, ...], parts: Sequence[Undefined | None]) -> Undefined | None:

@@ -144,9 +144,9 @@ def test_store_writes_where_the_mask_keeps(mask: Any, value: Any) -> None:
     i, j = nl.mgrid[0:2, 0:3]
     chosen = (j > 0) & (i < 1) if mask == "predicate" else mask
     nl.store(out[i, j], tile(np.full((2, 3), 3.0)) if value == "tile" else value, mask=chosen)
-    kept = {None: np.ones((2, 3)), True: np.ones((2, 3)), False: np.zeros((2, 3))}.get(mask)
-    kept = np.array([[0, 1, 1], [0, 0, 0]]) if kept is None else kept
-    np.testing.assert_array_equal(values(out), 3.0 * kept)
+    everything: Any = np.ones((2, 3))
+    kept = {None: everything, True: everything, False: 0 * everything, "predicate": [[0, 1, 1], [0, 0, 0]]}[mask]
+    np.testing.assert_array_equal(values(out), 3.0 * np.asarray(kept))
 
 
 def test_store_of_an_undefined_element_is_legal_where_masked() -> None:

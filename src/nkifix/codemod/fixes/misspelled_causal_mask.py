@@ -53,12 +53,12 @@ class MisspelledCausalMask(Fix):
 
     def find(self, source: Source) -> tuple[Edit, ...]:
         kernel = _only_kernel(source)
-        uses = _Uses.collect(kernel, source)
-        wrong = [use for use in uses.bound + uses.read if use.name.value == WRONG]
+        uses = _uses(kernel, source)
+        wrong = [use for use in uses if use.name.value == WRONG]
         if not wrong:
             _require_fixed(kernel, uses, source)
             return ()
-        if len(wrong) > 1 or wrong[0] not in uses.bound:
+        if len(wrong) > 1 or not wrong[0].binds:
             last = max(source.line(use.name) for use in wrong)
             raise UnsureError(f"expected one assignment to {WRONG} and no other use of it", last)
         branch = _Branch.around(wrong[0], source)
@@ -73,38 +73,13 @@ class _Use:
 
     name: cst.Name
     path: tuple[cst.CSTNode, ...]
+    binds: bool
+    """Whether it is the target of a plain assignment; otherwise it is read."""
 
     @property
     def statement(self) -> cst.CSTNode:
         """The assignment, if the name is the target of one."""
-        return self.path[-2] if isinstance(self.path[-1], cst.AssignTarget) else self.path[-1]
-
-
-@dataclass(frozen=True)
-class _Uses:
-    """Where the kernel binds and reads either name."""
-
-    bound: tuple[_Use, ...]
-    read: tuple[_Use, ...]
-
-    @classmethod
-    def collect(cls, kernel: cst.FunctionDef, source: Source) -> _Uses:
-        """Collect all uses; refuse what is neither a plain assignment nor a plain read."""
-        bound: list[_Use] = []
-        read: list[_Use] = []
-        for name, path in _names(kernel, ()):
-            if name.value not in (RIGHT, WRONG) or _is_label(name, path[-1]):
-                continue
-            use = _Use(name, path)
-            if any(isinstance(node, (*_INNER_SCOPES, *_NAMING)) for node in path if node is not kernel):
-                raise _not_plain(name, source)
-            if _is_plain_target(use):
-                bound.append(use)
-            elif source.reads(name):
-                read.append(use)
-            else:
-                raise _not_plain(name, source)
-        return cls(tuple(bound), tuple(read))
+        return _statement_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -132,7 +107,7 @@ class _Branch:
             raise UnsureError(f"expected {use.name.value} to be bound in the else of an if", source.line(use.name))
         return cls(use, tuple(chain))
 
-    def require_shape(self, uses: _Uses, source: Source) -> None:
+    def require_shape(self, uses: tuple[_Use, ...], source: Source) -> None:
         """Refuse a branch that is not the one this fix knows."""
         assert isinstance(self.use.statement, _BINDING)
         value = self.use.statement.value
@@ -144,10 +119,10 @@ class _Branch:
         for part in self.chain:
             if not _binds(part.body, RIGHT):
                 raise UnsureError(f"expected this branch to bind {RIGHT} on every path", source.line(part))
-        for use in uses.bound:
-            if use is not self.use and not any(part.body in use.path for part in self.chain):
+        for use in uses:
+            if use.binds and use is not self.use and not any(part.body in use.path for part in self.chain):
                 raise UnsureError(f"expected no assignment to {RIGHT} outside these branches", source.line(use.name))
-        if not any(head not in use.path and source.span(use.name) > source.span(head) for use in uses.read):
+        if head in uses[-1].path:  # so nothing comes behind this branch
             raise UnsureError(f"expected {RIGHT} to be read after this if", source.line(head))
 
 
@@ -161,14 +136,15 @@ def _only_kernel(source: Source) -> cst.FunctionDef:
     return first
 
 
-def _require_fixed(kernel: cst.FunctionDef, uses: _Uses, source: Source) -> None:
+def _require_fixed(kernel: cst.FunctionDef, uses: tuple[_Use, ...], source: Source) -> None:
     """Refuse a kernel that has neither the misspelling nor the branch with the right name."""
-    for use in uses.bound:
-        try:
-            _Branch.around(use, source).require_shape(uses, source)
-        except UnsureError:
-            continue
-        return
+    for use in uses:
+        if use.binds:
+            try:
+                _Branch.around(use, source).require_shape(uses, source)
+            except UnsureError:
+                continue
+            return
     raise UnsureError(
         f"expected {KERNEL} to have an if / elif / else that binds {RIGHT}, or in the else {WRONG}; found none",
         source.line(kernel),
@@ -190,6 +166,21 @@ def _names(node: cst.CSTNode, path: tuple[cst.CSTNode, ...]) -> Iterator[tuple[c
         yield from _names(child, (*path, node))
 
 
+def _uses(kernel: cst.FunctionDef, source: Source) -> tuple[_Use, ...]:
+    """Return where the kernel uses either name, in the file's order; refuse what is no plain assignment or read."""
+    uses: list[_Use] = []
+    for name, path in _names(kernel, ()):
+        if name.value not in (RIGHT, WRONG) or _is_label(name, path[-1]):
+            continue
+        if any(isinstance(node, (*_INNER_SCOPES, *_NAMING)) for node in path if node is not kernel):
+            raise _not_plain(name, source)
+        use = _Use(name, path, _is_plain_target(name, path))
+        if not use.binds and not source.reads(name):
+            raise _not_plain(name, source)
+        uses.append(use)
+    return tuple(uses)
+
+
 def _not_plain(name: cst.Name, source: Source) -> UnsureError:
     return UnsureError(f"expected {name.value} in plain assignments and reads only", source.line(name))
 
@@ -201,11 +192,16 @@ def _is_label(name: cst.Name, parent: cst.CSTNode) -> bool:
     )
 
 
-def _is_plain_target(use: _Use) -> bool:
-    statement = use.statement
+def _is_plain_target(name: cst.Name, path: tuple[cst.CSTNode, ...]) -> bool:
+    statement = _statement_of(path)
     if isinstance(statement, cst.Assign):
-        return len(statement.targets) == 1 and statement.targets[0] is use.path[-1]
-    return isinstance(statement, cst.AnnAssign) and statement.target is use.name and statement.value is not None
+        return len(statement.targets) == 1 and statement.targets[0] is path[-1]
+    return isinstance(statement, cst.AnnAssign) and statement.target is name and statement.value is not None
+
+
+def _statement_of(path: tuple[cst.CSTNode, ...]) -> cst.CSTNode:
+    """Return the assignment whose target the end of ``path`` holds; else that end."""
+    return path[-2] if isinstance(path[-1], cst.AssignTarget) else path[-1]
 
 
 def _binds(body: cst.BaseSuite, name: str) -> bool:
