@@ -217,6 +217,23 @@ def test_gathered_write_of_undefined_values() -> None:
     assert tensor.storage.undefined_count == 3
 
 
+def test_input_is_defined_again_once_what_spoiled_it_is_overwritten() -> None:
+    tensor = hbm(np.zeros((1, 3), dtype=np.float32))
+    part = indexing.view(tensor, (slice(0, 1), slice(0, 2)))
+    part.write(9.0, Undefined(np.ones((1, 2), dtype=np.uint8), (Origin(lambda: "it"),)))
+    assert tensor.storage.undefined_count == 2
+    part.write(7.0, None)
+    assert tensor.storage.undefined is None
+    assert values(tensor).tolist() == [[7.0, 7.0, 0.0]]
+
+
+def test_whole_write_through_a_transposed_view_defines_everything() -> None:
+    tensor = blank((2, 3))
+    indexing.view(tensor, (index(0, (0, 1), (1, 2)), index(0, (1, 0), (3, 1)))).write(1.5, None)
+    assert tensor.storage.undefined is None
+    assert tensor.storage.undefined_count == 0
+
+
 def test_gathered_write_with_a_constant_mask() -> None:
     tensor = tile([[1.0, 2.0]])
     view = tensor[index(0, (1, 0), (1, 1)), index(1, (0, 1), (1, 2))]
@@ -270,11 +287,13 @@ def test_check_bounds_of_a_view_inside_is_silent() -> None:
     [
         pytest.param((index(0, (1, 0), (2, 1)), index(0, (0, 0), (1, 3))), True, id="column, three times"),
         pytest.param((index(0, (1, 0), (2, 1)), index(3, (0, 0), (1, 1))), False, id="column, once"),
+        pytest.param((index(1, (0, 0), (1, 1)), index(2, (0, 0), (1, 3))), True, id="element, three times"),
         pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 1, 1), (1, 3, 2))), True, id="sliding window"),
         pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 2, 1), (1, 3, 2))), False, id="neighbours"),
         pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 3, 2), (1, 3, 2))), False, id="interleaved"),
         pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 3, 2), (1, 3, 4))), True, id="interleaved too far"),
         pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 4, 3), (1, 2, 3))), False, id="crossing, apart"),
+        pytest.param((index(0, (1, 0, 0), (2, 1, 1)), index(0, (0, 5, 2), (1, 2, 4))), False, id="crossing, far apart"),
         pytest.param((index(0, (1, 0), (2, 1)), index(7, (0, -1), (1, 8))), False, id="backwards"),
     ],
 )

@@ -278,14 +278,14 @@ class Tensor:
         beyond = Undefined((~gather.in_bounds).astype(np.uint8), (outside,))
         if storage.undefined is None:
             return values, beyond
-        inner_ids = np.ascontiguousarray(storage.undefined.ids).reshape(-1)[gather.address]
+        inner_ids = storage.undefined.ids.reshape(storage.size)[gather.address]
         ids, origins = beyond.merged_into(storage.undefined.origins)
         return values, Undefined(np.where(gather.in_bounds, inner_ids, ids), origins)
 
     def check_bounds(self, mask: Mask) -> None:
         """Raise ``err_tensor_access_out_of_bound`` where an element outside is not masked off."""
         gather = self.gather
-        if gather is None or mask is False:
+        if gather is None:
             return
         used = ~gather.in_bounds if mask is None else ~gather.in_bounds & mask
         if used.any():
@@ -312,8 +312,7 @@ class Tensor:
         if self.gather is not None:
             self._write_gathered(self.gather, values, undefined, keep)
             return
-        if self._repeats_elements():
-            self._refuse_two_values()
+        self._refuse_repetition()
         copy_cast(self._values(), values, keep)
         if storage.undefined is not None or undefined is not None:
             self._update_ids(undefined, keep)
@@ -337,14 +336,15 @@ class Tensor:
         if undefined is not None:
             new_ids, origins = undefined.merged_into(origins)
             new = np.broadcast_to(new_ids, self.shape)[chosen]
-        flat_ids = ids.reshape(-1)
+        flat_ids = ids.reshape(self.storage.size)
         before = int(np.count_nonzero(flat_ids[address] != 0))
         flat_ids[address] = new
         self._settle(ids, origins, int(np.count_nonzero(flat_ids[address] != 0)) - before)
 
     def _update_ids(self, undefined: Undefined | None, keep: npt.NDArray[np.bool_] | None) -> None:
         storage = self.storage
-        if undefined is None and keep is None and self._covers_storage():
+        if undefined is None and keep is None and math.prod(self.shape) == storage.size:
+            # No element occurs twice, so as many as the storage has are all of them.
             storage.undefined = None
             storage.undefined_count = 0
             return
@@ -365,7 +365,7 @@ class Tensor:
             next_step="index the destination so that every element occurs once",
         )
 
-    def _repeats_elements(self) -> bool:
+    def _refuse_repetition(self) -> None:
         steps = [(abs(step), extent) for step, extent in zip(self.strides, self.shape, strict=True) if extent > 1]
         reach = 0
         for step, extent in sorted(steps):
@@ -373,15 +373,12 @@ class Tensor:
                 break
             reach += step * (extent - 1)
         else:
-            return False
+            return  # each step goes beyond all that the smaller ones reach
         places = np.zeros(1, dtype=np.int64)
         for step, extent in steps:
-            places = np.add.outer(places, step * np.arange(extent)).reshape(-1)
-        return len(np.unique(places)) < len(places)
-
-    def _covers_storage(self) -> bool:
-        dense = self.strides == element_strides(self.shape)
-        return dense and math.prod(self.shape) == self.storage.size
+            places = np.add.outer(places, step * np.arange(extent)).ravel()
+        if len(np.unique(places)) < len(places):
+            self._refuse_two_values()
 
     def _settle(self, ids: Ids, origins: tuple[Origin, ...], change: int) -> None:
         storage = self.storage

@@ -121,6 +121,19 @@ def sum_last_axes(values: npt.NDArray[np.float32], keep: int) -> npt.NDArray[np.
     0 to 7 elements are added one by one; so is a run of less than 8.
     """
     rows = np.ascontiguousarray(values).reshape(*values.shape[:keep], -1)
+    return _pairwise(rows)
+
+
+_NUMPY_RUN = 4096
+"""Longest run whose sum is left to numpy: some of its versions cut longer ones at their buffer's size."""
+
+
+def _pairwise(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    count = rows.shape[-1]
+    if count > _NUMPY_RUN:
+        half = count // 2
+        half -= half % 8
+        return _pairwise(rows[..., :half]) + _pairwise(rows[..., half:])
     result: npt.NDArray[np.float32] = np.add.reduce(rows, axis=-1, dtype=np.float32)
     return result
 

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkifix.emulator import indexing
+from nkifix.emulator import indexing, machine
 from nkifix.emulator.affine import AffineIndex
 from nkifix.emulator.frontends.legacy import isa as nisa
 from nkifix.emulator.frontends.legacy import language as nl
@@ -102,6 +102,14 @@ def test_masked_off_result_is_undefined_everywhere() -> None:
     assert undefined.origins[0].describe().startswith("the masked-off part of op at ")
 
 
+def test_result_is_observed_unless_masked_off() -> None:
+    with machine.observing() as seen:
+        operand.fresh("some", np.zeros((2, 3)), F32, None, np.array([[True, False, True]]))
+        operand.masked_off("none", (4, 5), F32)
+        operand.fresh("all", np.zeros((6, 7)), F32, None)
+    assert [(one.operation, one.shape) for one in seen] == [("some", (2, 3)), ("all", (6, 7))]
+
+
 def test_refuses_result_with_too_many_partitions() -> None:
     with refuses("err_num_partition_exceed_arch_limit", "the result of op has 129"):
         operand.fresh("op", np.zeros((129, 1)), F32, None)
@@ -153,6 +161,14 @@ def test_assignment_of_a_masked_result_touches_only_what_it_kept() -> None:
     t[...] = nl.exp(tile(np.zeros((1, 3))), mask=row(3) < 1)
     assert values(t)[0, :2].tolist() == [1.0, 8.0]
     assert holes(t).tolist() == [[False, False, True]]
+
+
+def test_assignment_of_a_masked_result_brings_no_origin_of_what_it_dropped() -> None:
+    t = tile([[7.0, 8.0, 9.0]], holes=[[False, False, True]])
+    t[...] = nl.exp(tile(np.zeros((1, 3))), mask=row(3) < 1)
+    _, undefined = t.read()
+    assert undefined is not None
+    assert len(undefined.origins) == 1
 
 
 def test_assignment_of_a_masked_result_that_is_undefined_where_kept() -> None:
@@ -215,7 +231,7 @@ def test_refuses_assignment_of_a_larger_value(shape: tuple[int, ...], value_shap
 
 
 def test_refuses_assignment_of_another_shape() -> None:
-    with refuses("", "do not fit together"):
+    with refuses("", r"^assignment: shapes \(2, 3\) and \(2, 2\) do not fit together"):
         tile(np.zeros((2, 3)))[...] = tile(np.zeros((2, 2)))
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 
 from nkifix.emulator import numeric
 from nkifix.emulator.affine import Mask, evaluate_mask
@@ -129,15 +128,13 @@ def assign(destination: Tensor, value: object) -> None:
             next_step="index the destination with the value's shape",
         )
     mask = source.result_mask
-    if mask is False:
-        return
     values, undefined = source.read(mask)
     if undefined is not None:
         undefined = _only_kept(undefined, mask, shape)
     destination.write(values, undefined, mask)
 
 
-def _only_kept(undefined: Undefined, mask: npt.NDArray[np.bool_] | None, shape: tuple[int, ...]) -> Undefined | None:
+def _only_kept(undefined: Undefined, mask: Mask, shape: tuple[int, ...]) -> Undefined | None:
     """Undefinedness of the elements that are written; what the mask drops is not."""
     ids = np.broadcast_to(undefined.ids, shape)
     if mask is not None:
