@@ -174,11 +174,11 @@ def differing_rows(answer: Array, expected: Array) -> float:
     return float(np.mean(~np.isclose(wide, witness, rtol=1e-6, atol=1e-7)))
 
 
-def test_normaliser_band_is_half_a_unit_of_logarithm_and_log_sum_exp() -> None:
+def test_normaliser_band_is_half_a_unit_of_score_logarithm_and_log_sum_exp() -> None:
     case = replace(ONE_WIDE, seq_q=1, seq_k=1024, softmax_scale=0.0)
     q, k, v = case.inputs()
     q[...], k[...] = 3.0, 5.0
     # 1024 equal weights: the logarithm is 6.93…; scores of 0 keep it, scores of 15 lift the sum over 16
-    for scale, unit_of_sum in ((0.0, 2.0**-21), (1.0, 2.0**-19)):
+    for scale, unit_of_sum, unit_of_score in ((0.0, 2.0**-21, 0.0), (1.0, 2.0**-19, 2.0**-20)):
         band = reference(replace(case, softmax_scale=scale), q, k, v).normaliser_band
-        np.testing.assert_array_equal(band, [[[(2.0**-21 + unit_of_sum) / 2]]])
+        np.testing.assert_array_equal(band, [[[(2.0**-21 + unit_of_sum + unit_of_score) / 2]]])

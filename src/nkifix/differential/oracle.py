@@ -61,8 +61,8 @@ class Reference:
     output:
         (batch, heads, seq_q, head_dim), of the query's dtype.
     normaliser_band:
-        (batch, heads, seq_q): the relative error that half a unit in the last place of the logarithm and of the
-        log-sum-exp, both in float32, may cause. Which way those two round in a row is luck.
+        (batch, heads, seq_q): the relative error that half a unit in the last place of the largest score, of the
+        logarithm and of the log-sum-exp, all in float32, may cause. Which way those round in a row is luck.
     """
 
     output: Array
@@ -86,10 +86,11 @@ def reference(case: Case, q: Array, k: Array, v: Array) -> Reference:
 
     mixed, peak, total = _attention(case, q, k, v, np.float32, narrow, scaled)
     logarithm = np.log(total, out=np.zeros_like(total), where=total > 0)
-    log_sum_exp = np.where(total > 0, peak, np.float32(0)) + logarithm
+    largest = np.where(total > 0, peak, np.float32(0))
+    log_sum_exp = largest + logarithm
     normalised = np.where(total > 0, mixed * np.exp(peak - log_sum_exp), np.float32(0))
-    band = (np.spacing(np.abs(logarithm)) + np.spacing(np.abs(log_sum_exp)))[..., 0] / 2
-    return Reference(normalised.astype(operand).astype(DTYPES[case.dtype]), band.astype(np.float64))
+    band = sum(np.spacing(np.abs(x))[..., 0].astype(np.float64) for x in (largest, logarithm, log_sum_exp)) / 2
+    return Reference(normalised.astype(operand).astype(DTYPES[case.dtype]), band)
 
 
 def low_precision(case: Case, q: Array, k: Array, v: Array) -> Array:

@@ -47,6 +47,8 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
     # Contiguous operands whatever the views' strides: BLAS then sees one layout, and gives one answer.
     a = np.ascontiguousarray(numeric.as_f32(left_values))
     b = np.ascontiguousarray(numeric.as_f32(right_values)).reshape(right.shape[0], -1)
+    if np.may_share_memory(a, b):
+        b = b.copy()  # some versions of numpy multiply a matrix by itself in another order
     product = np.matmul(a.T, b).reshape(shape)
     undefined = None
     if left_undefined is not None or right_undefined is not None:
