@@ -6,7 +6,8 @@ first kind and let a wrong mask pass in the second.
 
 budget = 2 x (largest error of an independent low-precision reference in that row + rounding band), where the
 rounding band is half a unit in the last place of the output's precision at the row's largest magnitude, and what
-the roundings of the row's normaliser may add: which way they go is luck, and the reference may have had more of it.
+the roundings of the row's largest score and of its normaliser may add: which way they go is luck, and the reference
+may have had more of it.
 """
 
 from __future__ import annotations
