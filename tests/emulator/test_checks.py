@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nkifix.emulator import checks
-from nkifix.emulator.checks import DTYPES, FREE_LIMITS, MEMORY, ON_CHIP
+from nkifix.emulator.legality import CHIP as ON_CHIP
+from nkifix.emulator.legality import ROWS
 from nkifix.emulator.frontends.legacy import isa as nisa
 from nkifix.emulator.frontends.legacy import language as nl
 from nkifix.emulator.hardware import TARGETS
@@ -22,6 +23,10 @@ TOO_LARGE = "err_size_of_dimension_exceed_arch_limit"
 TOO_MANY = "err_num_partition_exceed_arch_limit"
 MISMATCH = "err_num_partition_mismatch"
 MEMORY_CODE = "err_unsupported_memory"
+LISTED = {(operation, name): row for operation, rows in ROWS.items() for name, row in rows.operands.items()}
+MEMORY = {key: row.memory for key, row in LISTED.items() if row.memory != ON_CHIP or key == ("store", "value")}
+FREE_LIMITS = {key: row.free_max for key, row in LISTED.items() if row.free_max}
+DTYPES = {key: row.dtypes for key, row in LISTED.items() if row.dtypes}
 F32, F16, U8, I8, U16, I16, U32, I32 = map(np.dtype, ("f4", "f2", "u1", "i1", "u2", "i2", "u4", "i4"))
 BOOL = np.dtype(bool)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nkifix.emulator.faults import CODES, EmulatorWarning, KernelFault, UndefinedReadFault
+from nkifix.emulator.faults import EmulatorWarning, KernelFault, UndefinedReadFault
 from nkifix.emulator.frontends.legacy import isa as nisa
 from nkifix.emulator.frontends.legacy import kernel as nki
 from nkifix.emulator.frontends.legacy import language as nl

@@ -1,8 +1,4 @@
-"""Legality: which operand may live where, and how large it may be. Tables first, then their readers.
-
-A row's source is the operand's description in the ``nki.isa`` / ``nki.language`` reference of Neuron SDK
-2.26, unless the row says otherwise.
-"""
+"""Refusing operands that an instruction does not take. What is legal stands in :mod:`nkifix.emulator.legality`."""
 
 from __future__ import annotations
 
@@ -11,51 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from nkifix.emulator import legality
+from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Tensor
-from nkifix.emulator.numeric import BOOL, FLOATS, INTEGERS
-
-_SBUF = frozenset({Space.SBUF})
-_PSUM = frozenset({Space.PSUM})
-_CHIP = _SBUF | _PSUM
-_HBM = frozenset({Space.HBM, Space.PRIVATE_HBM, Space.SHARED_HBM})
-
-ON_CHIP = _CHIP
-"""Where an operand may live if its operation has no row in :data:`MEMORY`."""
-
-MEMORY: dict[tuple[str, str], frozenset[Space]] = {
-    ("load", "src"): _HBM,
-    ("store", "dst"): _HBM,
-    # SDK 2.26 release notes: store from PSUM, through a copy that the compiler adds.
-    ("store", "value"): _CHIP,
-    ("load_transpose2d", "src"): _HBM,
-    ("dma_transpose", "src"): _HBM | _SBUF,
-    ("nc_matmul", "stationary"): _SBUF,
-    ("nc_matmul", "moving"): _SBUF,
-    # The Tensor Engine reads SBUF; the Vector Engine's 32 x 32 form also reads PSUM.
-    ("nc_transpose", "data"): _SBUF,
-}
-"""(operation, operand) -> memories it may live in."""
-
-FREE_LIMITS: dict[tuple[str, str], str] = {
-    ("nc_matmul", "stationary"): "matmul_stationary_free_max",
-    ("nc_matmul", "moving"): "matmul_moving_free_max",
-    ("nc_transpose", "data"): "pe_transpose_free_max",
-}
-"""(operation, operand) -> the field of ``CoreLimits`` that bounds its free size."""
-
-
-_FLOATING = frozenset(FLOATS)
-_UP_TO_16_BITS = frozenset(dtype for dtype in INTEGERS if dtype.itemsize < 4) | {BOOL}
-
-DTYPES: dict[tuple[str, str], frozenset[np.dtype[Any]]] = {
-    ("nc_matmul", "stationary"): _FLOATING,
-    ("nc_matmul", "moving"): _FLOATING,
-    ("affine_select", "on_true_tile"): _FLOATING | _UP_TO_16_BITS,
-    ("affine_select", "dtype"): _FLOATING | _UP_TO_16_BITS,
-}
-"""(operation, operand) -> dtypes it may have; operands without a row take all that can be stored."""
 
 
 def operand(operation: str, name: str, value: object) -> Tensor:
@@ -74,14 +30,14 @@ def operand(operation: str, name: str, value: object) -> Tensor:
             f"{operation}: {name} must be a tensor, got {type(value).__name__}",
             next_step="pass a tile",
         )
-    allowed = MEMORY.get((operation, name), ON_CHIP)
-    if value.space not in allowed:
-        places = " or ".join(sorted(space.value for space in allowed))
+    legal = legality.row(operation).operands.get(name, legality.ANY_TILE)
+    if value.space not in legal.memory:
+        places = " or ".join(sorted(space.value for space in legal.memory))
         raise KernelFault(
             "err_unsupported_memory",
             f"{operation}: {name} must be in {places}, got a tensor in {value.space.value}",
             why="the engine that executes it cannot reach that memory",
-            next_step=_memory_advice(value, allowed),
+            next_step=_memory_advice(value, legal.memory),
         )
     if value.space.on_chip and value.partition_axis != 0:
         raise KernelFault(
@@ -91,21 +47,56 @@ def operand(operation: str, name: str, value: object) -> Tensor:
             next_step="index the block dimensions: tensor[i, :, :]",
         )
     check_dtype(operation, name, value.dtype)
-    field = FREE_LIMITS.get((operation, name))
-    if field is not None:
-        check_free_size(f"{operation}: {name}", value.shape[1:], getattr(limits, field))
+    if legal.rank_max is not None and value.ndim > legal.rank_max:
+        raise KernelFault(
+            "err_exceed_max_supported_dimension",
+            f"{operation}: {name} has {value.ndim} dimensions, the limit is {legal.rank_max}: shape {value.shape}",
+            next_step=f"index it to {legal.rank_max} dimensions",
+        )
+    if legal.free_max is not None:
+        check_free_size(f"{operation}: {name}", value.shape[1:], getattr(limits, legal.free_max))
     return value
+
+
+def chosen_engine(operation: str, requested: Engine | None = None) -> Engine:
+    """The engine that executes ``operation``: the requested one, or the first that can.
+
+    Raises
+    ------
+    KernelFault
+        Where the NeuronCore does not have the instruction, or that engine cannot execute it.
+    """
+    row = legality.row(operation)
+    version = program().launch.limits.nc_version
+    if version < row.nc_version_min:
+        raise KernelFault(
+            "nc-version",
+            f"{operation} does not exist on NeuronCore-v{version}",
+            why=f"the instruction came with NeuronCore-v{row.nc_version_min}",
+            next_step="guard it with nisa.get_nc_version(), or run with the target trn2",
+        )
+    if requested is not None and requested not in row.engines:
+        able = ", ".join(engine.value for engine in row.engines)
+        raise KernelFault(
+            "engine-operation",
+            f"{operation} cannot run on the {requested.value} Engine",
+            why=f"engines that execute it: {able}",
+            next_step="leave engine= out, and the compiler chooses",
+        )
+    return requested or row.engines[0]
 
 
 def _memory_advice(value: Tensor, allowed: frozenset[Space]) -> str:
     if not value.space.on_chip:
         return "load it first: nl.load(tensor[...])"
-    return "copy it to SBUF first: nl.copy(tile)" if allowed & _SBUF else "store it first: nl.store(hbm[...], tile)"
+    return (
+        "copy it to SBUF first: nl.copy(tile)" if Space.SBUF in allowed else "store it first: nl.store(hbm[...], tile)"
+    )
 
 
 def check_dtype(operation: str, name: str, dtype: np.dtype[Any]) -> None:
     """Refuse a dtype that the operation does not take."""
-    allowed = DTYPES.get((operation, name))
+    allowed = legality.row(operation).operands.get(name, legality.ANY_TILE).dtypes
     if allowed is not None and dtype not in allowed:
         raise KernelFault(
             "",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import EmulatorWarning, KernelFault
 from nkifix.emulator.hardware import TARGETS, CoreLimits
 from nkifix.emulator.location import kernel_position
@@ -89,6 +90,15 @@ class Program:
 
 
 @dataclass(frozen=True)
+class Accessed:
+    """An operand or a result of an executed instruction: what a cost depends on."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    space: Space
+
+
+@dataclass(frozen=True)
 class Instruction:
     """One executed operation.
 
@@ -96,33 +106,77 @@ class Instruction:
     ----------
     operation:
         Its name, e.g. ``nc_matmul``.
-    shape:
-        Shape of its result.
+    engine:
+        What executed it.
+    result:
+        What it wrote.
+    operands:
+        What it read, in order.
+    file, line:
+        The kernel statement that asked for it.
     """
 
     operation: str
-    shape: tuple[int, ...]
+    engine: Engine
+    result: Accessed
+    operands: tuple[Accessed, ...]
+    file: str
+    line: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of its result."""
+        return self.result.shape
 
 
-_observer: ContextVar[list[Instruction] | None] = ContextVar("observer", default=None)
+class Observer:
+    """Collects what is executed, in order.
+
+    Attributes
+    ----------
+    seen:
+        The instructions.
+    reading:
+        Operands that were read since the last instruction.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[Instruction] = []
+        self.reading: list[Accessed] = []
+
+    def read(self, tensor: Tensor) -> None:
+        """Note an operand of the coming instruction."""
+        self.reading.append(Accessed(tensor.shape, tensor.dtype, tensor.space))
+
+    def executed(self, operation: str, engine: Engine, result: Tensor) -> None:
+        """Note an instruction: what was read since the last one are its operands."""
+        written = Accessed(result.shape, result.dtype, result.space)
+        self.seen.append(Instruction(operation, engine, written, tuple(self.reading), *kernel_position()))
+        self.reading.clear()
+
+
+_observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 
 @contextmanager
 def observing() -> Iterator[list[Instruction]]:
     """Collect the operations that launches inside the context execute, in order, of all their programs."""
-    seen: list[Instruction] = []
-    token = _observer.set(seen)
+    observer = Observer()
+    token = _observer.set(observer)
     try:
-        yield seen
+        yield observer.seen
     finally:
         _observer.reset(token)
 
 
-def record(operation: str, shape: tuple[int, ...]) -> None:
-    """Note an executed operation, where someone observes."""
-    seen = _observer.get()
-    if seen is not None:
-        seen.append(Instruction(operation, shape))
+def observer() -> Observer | None:
+    """Who collects what is executed, if anybody does."""
+    return _observer.get()
+
+
+def enforces(rule: str) -> bool:
+    """Whether the running launch enforces a rule."""
+    return params().enforces(rule)
 
 
 _warned: dict[Any, Any] = {}

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from nkifix.emulator.rules import RULES, check_names
 from nkifix.errors import RefusalError
 
 Target = Literal["trn1", "trn2"]
+Precision = Literal["precise", "fp32"]
+Order = Literal["program", "shuffled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +22,33 @@ class Params:
     target:
         ``trn1`` (NeuronCore-v2, also Inf2) or ``trn2`` (NeuronCore-v3). Decides what
         ``nisa.get_nc_version()`` answers, and so which branches a kernel takes.
+    storage:
+        ``precise`` rounds every stored element to its dtype; ``fp32`` keeps floating elements in float32
+        whatever their dtype, which tells an algorithm's error from rounding.
+    rules_on, rules_off:
+        Names of :data:`nkifix.emulator.rules.RULES` to enforce, or not to enforce, against their default.
+    order:
+        ``program`` runs grid programs and ``affine_range`` iterations in order, ``shuffled`` in a random one.
+    seed:
+        Seed of that random order.
     """
 
     target: Target = "trn1"
+    storage: Precision = "precise"
+    rules_on: frozenset[str] = frozenset()
+    rules_off: frozenset[str] = frozenset()
+    order: Order = "program"
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.target not in get_args(Target):
-            raise RefusalError(
-                f"{self.target=} is not a target of the emulator",
-                why="a target names a chip whose limits are documented",
-                next_step=f"choose one of {', '.join(get_args(Target))}",
-            )
+        for name, choices in (("target", Target), ("storage", Precision), ("order", Order)):
+            if getattr(self, name) not in get_args(choices):
+                raise RefusalError(
+                    f"{name}={getattr(self, name)!r} is not a {name} of the emulator",
+                    next_step=f"choose one of {', '.join(get_args(choices))}",
+                )
+        check_names(self.rules_on, self.rules_off)
+
+    def enforces(self, rule: str) -> bool:
+        """Whether the rule of that name is enforced."""
+        return rule in self.rules_on or (rule not in self.rules_off and RULES[rule].default)

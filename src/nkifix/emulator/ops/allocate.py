@@ -15,7 +15,7 @@ from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.numeric import Array
-from nkifix.emulator.ops.operand import Scalar, fit_mask, fresh, masked_off, read
+from nkifix.emulator.ops.operand import Scalar, fit_mask, nothing, read, result
 from nkifix.emulator.undefined import Undefined, merge, refuse_undefined
 
 
@@ -102,7 +102,7 @@ def dropout(data: object, rate: object, *, dtype: object = None, mask: object = 
     target = tensor.dtype if dtype is None else numeric.storage_dtype(dtype)
     kept = fit_mask(mask, tensor.shape)
     if kept is False:
-        return masked_off(operation, tensor.shape, target)
+        return nothing(operation, tensor.shape, target)
     values, undefined = read(operation, "data", tensor, kept)
     probability, rate_undefined = _probability(operation, rate, tensor)
     generator = program().random
@@ -110,7 +110,11 @@ def dropout(data: object, rate: object, *, dtype: object = None, mask: object = 
         generator = program().random = np.random.Generator(np.random.Philox(0))
     survives = generator.random(tensor.shape, dtype=np.float32) >= probability
     unknown = merge(tensor.shape, (undefined, rate_undefined))
-    return fresh(operation, np.where(survives, numeric.as_f32(values), np.float32(0)), target, unknown, kept)
+
+    def thinned() -> Array:
+        return np.where(survives, numeric.as_f32(values), np.float32(0))
+
+    return result(operation, tensor.shape, target, thinned, undefined=unknown, mask=kept)
 
 
 def _probability(operation: str, rate: object, data: Tensor) -> tuple[Array, Undefined | None]:

@@ -11,7 +11,16 @@ from nkifix.emulator.checks import check_partitions, operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
 from nkifix.emulator.memory import Tensor
-from nkifix.emulator.ops.operand import Scalar, broadcast_shape, fit_mask, fresh, masked_off, read, result_dtype
+from nkifix.emulator.ops.operand import (
+    Scalar,
+    broadcast_shape,
+    fit_mask,
+    nothing,
+    read,
+    result,
+    result_dtype,
+    write_result,
+)
 from nkifix.emulator.undefined import Undefined, refuse_undefined
 
 
@@ -34,9 +43,9 @@ def load(source: object, *, dtype: object = None, mask: object = None) -> Tensor
     target = result_dtype(dtype, tensor.dtype)
     kept = fit_mask(mask, shape)
     if kept is False:
-        return masked_off(operation, shape, target)
+        return nothing(operation, shape, target)
     values, undefined = read(operation, "src", tensor, kept)
-    return fresh(operation, values.reshape(shape), target, undefined, kept)
+    return result(operation, shape, target, lambda: values.reshape(shape), undefined=undefined, mask=kept)
 
 
 def store(destination: object, value: object, *, mask: object = None) -> None:
@@ -53,7 +62,7 @@ def store(destination: object, value: object, *, mask: object = None) -> None:
     if target.storage.is_input and target.storage.first_write is None:
         target.storage.first_write = kernel_location()
     if isinstance(value, Scalar):
-        target.write(value, None, kept)
+        write_result(operation, target, lambda: value, mask=kept)
         return
     source = operand(operation, "value", value)
     # An HBM view with a single row may have lost its first dimension to an integer index.
@@ -77,7 +86,7 @@ def store(destination: object, value: object, *, mask: object = None) -> None:
         refuse_undefined(
             Undefined(ids, undefined.origins), operation=operation, happened="writes undefined elements to HBM"
         )
-    target.write(values.reshape(shape), None, kept)
+    write_result(operation, target, lambda: values.reshape(shape), mask=kept)
 
 
 def load_transposed(operation: str, source: object, *, dtype: object = None, mask: object = None) -> Tensor:
@@ -85,16 +94,14 @@ def load_transposed(operation: str, source: object, *, dtype: object = None, mas
     tensor = operand(operation, "src", source)
     if tensor.ndim != 2:
         raise KernelFault(
-            "err_exceed_max_supported_dimension",
-            f"{operation}: a view of rank 2 is transposed, got shape {tensor.shape}",
-            next_step="index it to two dimensions",
+            "", f"{operation}: a view of rank 2 is transposed, got shape {tensor.shape}", next_step="slice its rows"
         )
     shape = (tensor.shape[1], tensor.shape[0])
     check_partitions(shape[0], f"the tile of {operation}")
     target = result_dtype(dtype, tensor.dtype)
     kept = fit_mask(mask, shape)
     if kept is False:
-        return masked_off(operation, shape, target)
+        return nothing(operation, shape, target)
     values, undefined = read(operation, "src", tensor, None if kept is None else np.asarray(kept).T)
     flipped = None if undefined is None else Undefined(undefined.ids.T, undefined.origins)
-    return fresh(operation, values.T, target, flipped, kept)
+    return result(operation, shape, target, lambda: values.T, undefined=flipped, mask=kept)

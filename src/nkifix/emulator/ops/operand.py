@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from nkifix.emulator import numeric
+from nkifix.emulator import machine, numeric
 from nkifix.emulator.affine import Mask, evaluate_mask
-from nkifix.emulator.checks import check_partitions, operand
+from nkifix.emulator.checks import check_partitions, chosen_engine, operand
+from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
-from nkifix.emulator.machine import program, record
+from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Storage, Tensor
-from nkifix.emulator.numeric import Array
+from nkifix.emulator.numeric import Array, Number
 from nkifix.emulator.undefined import Origin, Undefined
 
 Scalar = (bool, int, float, np.bool_, np.integer, np.floating, ml_dtypes.bfloat16)
@@ -41,29 +43,37 @@ def read(operation: str, name: str, value: object, mask: Mask = None) -> tuple[A
     """The elements of a legal operand, and which are undefined (noting the first reader)."""
     tensor = operand(operation, name, value)
     values, undefined = tensor.read(mask)
+    observer = machine.observer()
+    if observer is not None:
+        observer.read(tensor)
     if undefined is not None:
         undefined.note_read(operation)
     return values, undefined
 
 
-def fresh(
+def result(
     operation: str,
-    values: Array,
+    shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    undefined: Undefined | None,
+    compute: Callable[[], Array],
+    *,
+    undefined: Undefined | None = None,
     mask: Mask = None,
     space: Space = Space.SBUF,
+    engine: Engine | None = None,
 ) -> Tensor:
-    """A new tile holding ``values`` (rounded once to ``dtype``), auto-placed in ``space``.
+    """A new tile of ``shape`` with the values of ``compute()`` (rounded once to ``dtype``), auto-placed in ``space``.
 
-    Elements that ``mask`` drops are undefined, and stay out of whatever the tile is assigned to.
+    Elements that ``mask`` drops are undefined, and stay out of whatever the tile is assigned to; where it
+    drops all of them, nothing is computed.
     """
-    check_partitions(values.shape[0], f"the result of {operation}")
-    storage = Storage(values.shape, dtype, space, partition_axis=0)
+    check_partitions(shape[0], f"the result of {operation}")
+    chosen = chosen_engine(operation, engine)
+    storage = Storage(shape, dtype, space, partition_axis=0)
     tensor = program().tensor_type._whole(storage, result_mask=mask)
     if mask is not False:
-        record(operation, values.shape)
-        numeric.copy_cast(storage.array(), values)
+        _note(operation, chosen, tensor)
+        numeric.copy_cast(storage.array(), compute())
     if undefined is not None:
         storage.undefined = Undefined(np.array(undefined.ids, order="C"), undefined.origins)
         storage.undefined_count = int(np.count_nonzero(undefined.ids != 0))
@@ -71,16 +81,38 @@ def fresh(
         location = kernel_location()
         origin = Origin(lambda: f"the masked-off part of {operation} at {location}")
         if isinstance(mask, bool):
-            storage.undefined = Undefined.everywhere(values.shape, origin)
-            storage.undefined_count = math.prod(values.shape)
+            storage.undefined = Undefined.everywhere(shape, origin)
+            storage.undefined_count = math.prod(shape)
         else:
-            tensor._update_ids(Undefined.everywhere(values.shape, origin), ~mask)
+            tensor._update_ids(Undefined.everywhere(shape, origin), ~mask)
     return tensor
 
 
-def masked_off(operation: str, shape: tuple[int, ...], dtype: np.dtype[Any], space: Space = Space.SBUF) -> Tensor:
+def write_result(
+    operation: str,
+    destination: Tensor,
+    compute: Callable[[], Array | Number],
+    *,
+    undefined: Undefined | None = None,
+    mask: Mask = None,
+    engine: Engine | None = None,
+) -> None:
+    """Write ``compute()`` into a destination that the kernel gave (``dst=``), where ``mask`` keeps it."""
+    chosen = chosen_engine(operation, engine)
+    if mask is not False:
+        _note(operation, chosen, destination)
+        destination.write(compute(), undefined, mask)
+
+
+def _note(operation: str, engine: Engine, written: Tensor) -> None:
+    observer = machine.observer()
+    if observer is not None:
+        observer.executed(operation, engine, written)
+
+
+def nothing(operation: str, shape: tuple[int, ...], dtype: np.dtype[Any], space: Space = Space.SBUF) -> Tensor:
     """The result of an operation whose mask drops every element: nothing is computed."""
-    return fresh(operation, np.broadcast_to(np.float32(0), shape), dtype, None, False, space)
+    return result(operation, shape, dtype, lambda: np.zeros(shape, dtype=np.float32), mask=False, space=space)
 
 
 def result_dtype(dtype: object, default: np.dtype[Any]) -> np.dtype[Any]:

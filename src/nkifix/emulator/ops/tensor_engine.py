@@ -12,8 +12,8 @@ from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.memory import Space, Tensor
-from nkifix.emulator.numeric import F32
-from nkifix.emulator.ops.operand import fit_mask, fresh, masked_off, read, result_dtype
+from nkifix.emulator.numeric import F32, Array
+from nkifix.emulator.ops.operand import fit_mask, nothing, read, result, result_dtype
 from nkifix.emulator.undefined import Undefined, merge, reduced, refuse_undefined
 
 
@@ -32,28 +32,26 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
             why="the contraction runs over the partitions of both",
             next_step="give both operands the same partition count",
         )
-    if left.ndim != 2:
-        raise KernelFault(
-            "err_exceed_max_supported_dimension",
-            f"{operation}: stationary must have rank 2, got shape {left.shape}",
-            next_step="index it to two dimensions",
-        )
     shape = (left.shape[1], *right.shape[1:])
     kept = fit_mask(mask, shape)
     if kept is False:
-        return masked_off(operation, shape, F32, Space.PSUM)
+        return nothing(operation, shape, F32, Space.PSUM)
     left_values, left_undefined = read(operation, "stationary", left)
     right_values, right_undefined = read(operation, "moving", right)
-    # Contiguous operands whatever the views' strides: BLAS then sees one layout, and gives one answer.
-    a = np.ascontiguousarray(numeric.as_f32(left_values))
-    b = np.ascontiguousarray(numeric.as_f32(right_values)).reshape(right.shape[0], -1)
-    if np.may_share_memory(a, b):
-        b = b.copy()  # some versions of numpy multiply a matrix by itself in another order
-    product = np.matmul(a.T, b).reshape(shape)
     undefined = None
     if left_undefined is not None or right_undefined is not None:
         undefined = _contracted(left, right, left_undefined, right_undefined, shape, kept)
-    return fresh(operation, product, F32, undefined, kept, Space.PSUM)
+
+    def product() -> Array:
+        # Contiguous operands whatever the views' strides: BLAS then sees one layout, and gives one answer.
+        a = np.ascontiguousarray(numeric.as_f32(left_values))
+        b = np.ascontiguousarray(numeric.as_f32(right_values)).reshape(right.shape[0], -1)
+        if np.may_share_memory(a, b):
+            b = b.copy()  # some versions of numpy multiply a matrix by itself in another order
+        multiplied: Array = np.matmul(a.T, b).reshape(shape)
+        return multiplied
+
+    return result(operation, shape, F32, product, undefined=undefined, mask=kept, space=Space.PSUM)
 
 
 def _contracted(
@@ -96,7 +94,7 @@ def matmul_any(x: object, y: object, *, transpose_x: bool, mask: object = None) 
         return matmul(x, y, mask=mask)
     flipped = transpose(x)
     values, undefined = flipped.read()
-    in_sbuf = fresh("nc_transpose", values, flipped.dtype, undefined)
+    in_sbuf = result("copy", flipped.shape, flipped.dtype, lambda: values, undefined=undefined)
     return matmul(in_sbuf, y, mask=mask)
 
 
@@ -109,8 +107,12 @@ def transpose(data: object, *, dtype: object = None, mask: object = None) -> Ten
     target = result_dtype(dtype, tensor.dtype)
     kept: Mask = fit_mask(mask, shape)
     if kept is False:
-        return masked_off(operation, shape, target, Space.PSUM)
+        return nothing(operation, shape, target, Space.PSUM)
     used = None if kept is None else kept.T.reshape(tensor.shape)
     values, undefined = read(operation, "data", tensor, used)
     flipped = None if undefined is None else Undefined(undefined.ids.reshape(partitions, -1).T, undefined.origins)
-    return fresh(operation, values.reshape(partitions, -1).T, target, flipped, kept, Space.PSUM)
+
+    def turned() -> Array:
+        return values.reshape(partitions, -1).T
+
+    return result(operation, shape, target, turned, undefined=flipped, mask=kept, space=Space.PSUM)

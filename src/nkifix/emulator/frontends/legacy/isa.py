@@ -9,7 +9,8 @@ from nkifix.emulator import machine, numeric
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.hardware import TARGETS
 from nkifix.emulator.memory import Tensor
-from nkifix.emulator.ops import elementwise, movement, tensor_engine
+from nkifix.emulator.ops import activation as activation_ops
+from nkifix.emulator.ops import elementwise, movement, reduce, select, tensor_engine
 
 __all__ = [
     "activation",
@@ -57,7 +58,7 @@ def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = 
 def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, mask: Any = None, dtype: Any = None) -> Any:
     """``op(data * scale + bias)`` on the Scalar Engine."""
     name = numeric.operation_name(op, numeric.ACTIVATIONS, "op")
-    return elementwise.activation(name, data, bias=bias, scale=scale, dtype=dtype, mask=mask)
+    return activation_ops.activation(name, data, bias=bias, scale=scale, dtype=dtype, mask=mask)
 
 
 def activation_reduce(
@@ -75,7 +76,7 @@ def activation_reduce(
     numeric.operation_name(reduce_op, ("add",), "reduce_op")
     if not isinstance(reduce_res, Tensor):
         raise KernelFault("", f"activation_reduce: reduce_res must be a tile, got {type(reduce_res).__name__}")
-    return elementwise.activation(
+    return activation_ops.activation(
         numeric.operation_name(op, numeric.ACTIVATIONS, "op"),
         data,
         bias=bias,
@@ -89,7 +90,7 @@ def activation_reduce(
 
 def affine_select(pred: Any, on_true_tile: Any, on_false_value: Any, *, mask: Any = None, dtype: Any = None) -> Any:
     """Keep elements where an affine comparison of indices holds."""
-    return elementwise.affine_select(pred, on_true_tile, on_false_value, dtype=dtype, mask=mask)
+    return select.affine_select(pred, on_true_tile, on_false_value, dtype=dtype, mask=mask)
 
 
 def tensor_reduce(
@@ -103,7 +104,7 @@ def tensor_reduce(
 ) -> Any:
     """Reduce over trailing free dimensions on the Vector Engine."""
     name = numeric.operation_name(op, numeric.REDUCTIONS, "op")
-    return elementwise.reduce_free(name, data, axis, dtype=dtype, mask=mask, negate=negate)
+    return reduce.reduce_free(name, data, axis, dtype=dtype, mask=mask, negate=negate)
 
 
 def tensor_copy(src: Any, *, mask: Any = None, dtype: Any = None) -> Any:

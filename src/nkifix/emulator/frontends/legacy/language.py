@@ -15,7 +15,7 @@ from nkifix.emulator.hardware import TARGETS
 from nkifix.emulator.indexing import DynamicSlice as ds
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space
-from nkifix.emulator.ops import allocate, elementwise, movement, tensor_engine
+from nkifix.emulator.ops import allocate, elementwise, movement, reduce, tensor_engine
 from nkifix.emulator.ops.allocate import PartitionDimension as par_dim
 
 __all__ = [
@@ -306,17 +306,17 @@ def reciprocal(x: Any, *, dtype: Any = None, mask: Any = None) -> Any:
 
 def sum(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Sum over trailing free dimensions."""
-    return elementwise.reduce_free("add", x, axis, dtype=dtype, mask=mask, operation="sum")
+    return reduce.reduce_free("add", x, axis, dtype=dtype, mask=mask, operation="sum")
 
 
 def max(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Largest element over trailing free dimensions."""
-    return elementwise.reduce_free("max", x, axis, dtype=dtype, mask=mask, operation="max")
+    return reduce.reduce_free("max", x, axis, dtype=dtype, mask=mask, operation="max")
 
 
 def min(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None) -> Any:
     """Smallest element over trailing free dimensions."""
-    return elementwise.reduce_free("min", x, axis, dtype=dtype, mask=mask, operation="min")
+    return reduce.reduce_free("min", x, axis, dtype=dtype, mask=mask, operation="min")
 
 
 def random_seed(seed: Any) -> None:
