@@ -417,3 +417,38 @@ def test_kill_at_any_step_leaves_a_whole_file(target: Path, number: int) -> None
             assert file.read_bytes() == OLD
         else:
             atomic.write(file, NEW, expected=OLD)  # what was left behind is in nobody's way
+
+
+# ----------------------------------------------------------------------------------- without a backup
+
+
+def test_replace_leaves_no_backup(target: Path) -> None:
+    atomic.replace(target, NEW, expected=OLD)
+    assert listing(target.parent) == {"kernel.py": NEW}
+
+
+def test_replace_refuses_a_file_that_changed_meanwhile(target: Path) -> None:
+    refused(lambda: atomic.replace(target, NEW, expected=b"other"), "the file changed while")
+    assert listing(target.parent) == {"kernel.py": OLD}
+
+
+# -------------------------------------------------------------------------------------------- history
+
+
+def test_history_lists_the_backups_that_undo_would_use(target: Path) -> None:
+    assert atomic.history(target) == []
+    first = atomic.write(target, NEW, expected=OLD)
+    second = atomic.write(target, b"newest", expected=NEW)
+    assert atomic.history(target) == [second, first]
+    atomic.undo(target)
+    assert atomic.history(target) == [first]
+
+
+def test_history_of_a_file_written_to_and_fro_ends(target: Path) -> None:
+    there = atomic.write(target, NEW, expected=OLD)
+    back = atomic.write(target, OLD, expected=NEW)
+    assert atomic.history(target) == [back, there]
+
+
+def test_history_refuses_a_missing_file(target: Path) -> None:
+    refused(lambda: atomic.history(target.with_name("missing")), "no such file")

@@ -15,6 +15,8 @@ from types import ModuleType
 VARIABLE = "NKIFIX_BACKEND"
 CHOICES = ("auto", "neuron", "emulator")
 KERNEL = "vendored_kernel.kernel"
+KERNEL_VARIABLE = "NKIFIX_KERNEL"
+"""Environment variable: another module with ``flash_fwd`` and ``FlashConfig``, such as ``nkifix vendor`` makes."""
 COMPILER = "neuronxcc"
 
 LAST_QUIET = (2, 23)
@@ -89,6 +91,11 @@ def check_compiler(version: str) -> None:
         )
 
 
+def kernel_name() -> str:
+    """The module that holds the kernel: our own, or the one that ``NKIFIX_KERNEL`` names."""
+    return os.environ.get(KERNEL_VARIABLE) or KERNEL
+
+
 @functools.cache
 def kernel_module() -> ModuleType:
     """The kernel's module, loaded for the chosen backend; the same one at every call.
@@ -96,14 +103,34 @@ def kernel_module() -> ModuleType:
     Raises
     ------
     ImportError
-        See :func:`chosen` and :func:`check_compiler`; or the emulator is needed and nkifix is not installed.
+        See :func:`chosen` and :func:`check_compiler`; or the emulator is needed and nkifix is not installed; or
+        ``NKIFIX_KERNEL`` names no module with a kernel.
     """
     if chosen() == "emulator":
         return _emulated()
     version = compiler_version()
     if version is not None:
         check_compiler(version)
-    return importlib.import_module(KERNEL)
+    return _import(kernel_name())
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and imports something that is missing
+        raise ImportError(
+            f"{KERNEL_VARIABLE}={name}: there is no such module; install the package that nkifix vendor made "
+            "(pip install DIR), or unset the variable"
+        ) from error
+    missing = [wanted for wanted in ("flash_fwd", "FlashConfig") if not hasattr(module, wanted)]
+    if missing and name != KERNEL:
+        raise ImportError(
+            f"{KERNEL_VARIABLE}={name}: this module has no {' and no '.join(missing)}; name one that has both, such as "
+            "the package that nkifix vendor makes"
+        )
+    return module
 
 
 def _emulated() -> ModuleType:
@@ -113,12 +140,16 @@ def _emulated() -> ModuleType:
         raise ImportError(
             f"there is no neuronxcc here, and its emulator is missing too ({error}): pip install nkifix"
         ) from error
+    name = kernel_name()
     with serving(beside_real=True):
-        module = importlib.import_module(KERNEL)
+        module = _import(name)
+        root = name.partition(".")[0]
+        kept = {other: loaded for other, loaded in sys.modules.items() if other.partition(".")[0] == root}
     # What was imported while neuronxcc was served is forgotten afterwards; the kernel is to stay.
-    sys.modules[KERNEL] = module
-    package, _, name = KERNEL.rpartition(".")
-    setattr(sys.modules[package], name, module)
+    sys.modules.update(kept)
+    package, _, last = name.rpartition(".")
+    if package:
+        setattr(sys.modules[package], last, module)
     warnings.warn(
         "vendored_kernel runs on nkifix's CPU emulator of NKI, not on a NeuronCore"
         + (f" ({VARIABLE}=emulator)" if os.environ.get(VARIABLE) == "emulator" else " (neuronxcc is not installed)"),

@@ -29,21 +29,55 @@ def score_chunk(scores, peaks, query, keys, q0, k0, chunk, width, rows, band):
     if band.sees_any(q0, rows, k0 + start, width):
         product = nl.ndarray((nl.par_dim(rows), width), dtype=np.float32, buffer=nl.psum)
         product[:, :] = nl.matmul(query, keys[:, place], transpose_x=True)
-        scores[:, place] = nl.copy(product, dtype=np.float32)
-        row, column = nl.mgrid[0:rows, 0:width]
-        if band.cut_above(q0, k0 + start, width):
-            scores[:, place] = nisa.affine_select(
-                pred=(q0 + band.high + row >= k0 + start + column),
-                on_true_tile=scores[:, place],
-                on_false_value=HIDDEN,
+        if band.sees_all(q0, rows, k0 + start, width):
+            # One instruction takes the scores out of PSUM and their maximum.
+            scores[:, place] = nisa.tensor_scalar_reduce(
+                data=product,
+                op0=np.multiply,
+                operand0=1.0,
+                reduce_op=np.max,
+                reduce_res=peaks[:, chunk],
+                dtype=np.float32,
             )
-        if band.cut_below(q0, rows, k0 + start):
-            scores[:, place] = nisa.affine_select(
-                pred=(k0 + start + column >= q0 + band.low + row),
-                on_true_tile=scores[:, place],
-                on_false_value=HIDDEN,
-            )
-        peaks[:, chunk] = nisa.tensor_reduce(np.max, scores[:, place], axis=(1,), dtype=np.float32)
+        else:
+            scores[:, place] = nl.copy(product, dtype=np.float32)
+            mask_chunk(scores, q0, k0, start, width, rows, band)
+            peaks[:, chunk] = nisa.tensor_reduce(np.max, scores[:, place], axis=(1,), dtype=np.float32)
+
+
+@nki.jit(mode="trace")
+def mask_chunk(scores, q0, k0, start, width, rows, band):
+    """Hide the pairs of a chunk that lie outside of the band."""
+    place = nl.ds(start, width)
+    row, column = nl.mgrid[0:rows, 0:width]
+    if band.cut_above(q0, k0 + start, width):
+        scores[:, place] = nisa.affine_select(
+            pred=(q0 + band.high + row >= k0 + start + column),
+            on_true_tile=scores[:, place],
+            on_false_value=HIDDEN,
+        )
+    if band.cut_below(q0, rows, k0 + start):
+        scores[:, place] = nisa.affine_select(
+            pred=(k0 + start + column >= q0 + band.low + row),
+            on_true_tile=scores[:, place],
+            on_false_value=HIDDEN,
+        )
+
+
+@nki.jit(mode="trace")
+def score_all(scores, highest, query, keys, q0, k0, rows, n_keys, band):
+    """Scores of all visible chunks of a key tile, and the maximum per query into ``highest``."""
+    n_chunks = -(-n_keys // CHUNK_KEYS)
+    peaks = nl.ndarray((nl.par_dim(rows), n_chunks), dtype=np.float32, buffer=nl.sbuf)
+    if band.sees_ends(q0, rows, k0, n_keys):
+        pass  # a tracer has no negation of joined comparisons
+    else:
+        peaks[:, :] = HIDDEN  # a skipped chunk has no maximum
+    for chunk in nl.affine_range(n_keys // CHUNK_KEYS):
+        score_chunk(scores, peaks, query, keys, q0, k0, chunk, CHUNK_KEYS, rows, band)
+    if n_keys % CHUNK_KEYS:
+        score_chunk(scores, peaks, query, keys, q0, k0, n_keys // CHUNK_KEYS, n_keys % CHUNK_KEYS, rows, band)
+    highest[:, :] = nisa.tensor_reduce(np.max, peaks, axis=(1,), dtype=np.float32)
 
 
 @nki.jit(mode="trace")
@@ -65,9 +99,7 @@ def weigh(weights, sums, scores, minus_peak, start, width, column):
 def weigh_span(weights, sums, scores, minus_peak, q0, k0, chunk, n_chunks, rows, band):
     """Weights of ``n_chunks`` whole chunks: in one instruction where all matter, else chunk by chunk."""
     start = chunk * CHUNK_KEYS
-    last = start + (n_chunks - 1) * CHUNK_KEYS
-    first_seen = band.sees_any(q0, rows, k0 + start, CHUNK_KEYS)
-    if first_seen & band.sees_any(q0, rows, k0 + last, CHUNK_KEYS):
+    if band.sees_ends(q0, rows, k0 + start, n_chunks * CHUNK_KEYS):
         weigh(weights, sums, scores, minus_peak, start, n_chunks * CHUNK_KEYS, chunk)
     else:
         for i in nl.affine_range(n_chunks):
@@ -76,13 +108,27 @@ def weigh_span(weights, sums, scores, minus_peak, q0, k0, chunk, n_chunks, rows,
 
 
 @nki.jit(mode="trace")
-def weigh_all(weights, sums, scores, minus_peak, q0, k0, rows, n_keys, band):
-    """Weights of all visible chunks of a key tile.
-
-    Sums are taken per half tile of at most 2048 keys, in NxDI's order, so that answers stay comparable bit by bit.
-    """
+def weigh_whole(weights, total, scores, minus_peak, rows, n_keys, span):
+    """Weights of a key tile whose chunks all matter, and their sum per query: an instruction for each span."""
     whole = n_keys // CHUNK_KEYS
-    span = max(1, min(2048, n_keys // 2) // CHUNK_KEYS)
+    singles = whole % span
+    n_sums = whole // span + singles + (1 if n_keys % CHUNK_KEYS else 0)
+    sums = nl.ndarray((nl.par_dim(rows), n_sums), dtype=np.float32, buffer=nl.sbuf)
+    for i in nl.affine_range(whole // span):
+        weigh(weights, sums, scores, minus_peak, i * span * CHUNK_KEYS, span * CHUNK_KEYS, i)
+    for i in nl.affine_range(singles):
+        weigh(weights, sums, scores, minus_peak, (whole - singles + i) * CHUNK_KEYS, CHUNK_KEYS, whole // span + i)
+    if n_keys % CHUNK_KEYS:
+        weigh(weights, sums, scores, minus_peak, whole * CHUNK_KEYS, n_keys % CHUNK_KEYS, n_sums - 1)
+    total[:, :] = nl.sum(sums, axis=1, dtype=np.float32)
+
+
+@nki.jit(mode="trace")
+def weigh_partly(weights, total, scores, minus_peak, q0, k0, rows, n_keys, span, band):
+    """Weights of a key tile with skipped chunks, and their sum per query."""
+    whole = n_keys // CHUNK_KEYS
+    sums = nl.ndarray((nl.par_dim(rows), -(-n_keys // CHUNK_KEYS)), dtype=np.float32, buffer=nl.sbuf)
+    sums[:, :] = 0.0  # of skipped chunks, and of all but the first of a span that is summed at once
     for i in nl.affine_range(whole // span):
         weigh_span(weights, sums, scores, minus_peak, q0, k0, i * span, span, rows, band)
     for i in nl.affine_range(whole % span):
@@ -90,6 +136,20 @@ def weigh_all(weights, sums, scores, minus_peak, q0, k0, rows, n_keys, band):
     if n_keys % CHUNK_KEYS:
         if band.sees_any(q0, rows, k0 + whole * CHUNK_KEYS, n_keys % CHUNK_KEYS):
             weigh(weights, sums, scores, minus_peak, whole * CHUNK_KEYS, n_keys % CHUNK_KEYS, whole)
+    total[:, :] = nl.sum(sums, axis=1, dtype=np.float32)
+
+
+@nki.jit(mode="trace")
+def weigh_all(weights, total, scores, minus_peak, q0, k0, rows, n_keys, band):
+    """Weights of all visible chunks of a key tile, and their sum per query.
+
+    Sums are taken per half tile of at most 2048 keys, in NxDI's order, so that answers stay comparable bit by bit.
+    """
+    span = max(1, min(2048, n_keys // 2) // CHUNK_KEYS)
+    if band.sees_ends(q0, rows, k0, n_keys):
+        weigh_whole(weights, total, scores, minus_peak, rows, n_keys, span)
+    else:
+        weigh_partly(weights, total, scores, minus_peak, q0, k0, rows, n_keys, span, band)
 
 
 @nki.jit(mode="trace")
@@ -111,36 +171,28 @@ def attend(query, keys, values, output, lse, peak, q0, k0, rows, n_keys, band):
     Shapes: query (d, rows), keys (d, n_keys), values (blocks, 128, d); state output (rows, d), lse (rows, 1),
     peak (rows, 1), all float32.
     """
-    n_chunks = -(-n_keys // CHUNK_KEYS)
     scores = nl.ndarray((nl.par_dim(rows), n_keys), dtype=np.float32, buffer=nl.sbuf)
-    peaks = nl.ndarray((nl.par_dim(rows), n_chunks), dtype=np.float32, buffer=nl.sbuf)
-    sums = nl.ndarray((nl.par_dim(rows), n_chunks), dtype=np.float32, buffer=nl.sbuf)
     weights = nl.ndarray((nl.par_dim(rows), n_keys), dtype=query.dtype, buffer=nl.sbuf)
-    # A skipped chunk has no maximum and counts as zero in the sum; so do the columns of a span summed at once.
-    peaks[:, :] = HIDDEN
-    sums[:, :] = 0.0
-
-    for chunk in nl.affine_range(n_keys // CHUNK_KEYS):
-        score_chunk(scores, peaks, query, keys, q0, k0, chunk, CHUNK_KEYS, rows, band)
-    if n_keys % CHUNK_KEYS:
-        score_chunk(scores, peaks, query, keys, q0, k0, n_keys // CHUNK_KEYS, n_keys % CHUNK_KEYS, rows, band)
-
-    highest = nisa.tensor_reduce(np.max, peaks, axis=(1,), dtype=np.float32)
-    previous = nl.copy(peak, dtype=np.float32)
-    peak[:, :] = nl.maximum(previous, highest)
-    decay = nisa.activation(np.exp, peak, bias=previous, scale=-1.0)
-    decayed = nl.multiply(output, decay)
-
-    weigh_all(weights, sums, scores, nl.multiply(peak, -1.0), q0, k0, rows, n_keys, band)
-    total = nl.sum(sums, axis=1, dtype=np.float32)
-
+    highest = nl.ndarray((nl.par_dim(rows), 1), dtype=np.float32, buffer=nl.sbuf)
+    total = nl.ndarray((nl.par_dim(rows), 1), dtype=np.float32, buffer=nl.sbuf)
     mixed = nl.zeros(output.shape, dtype=np.float32, buffer=nl.psum)
+
+    score_all(scores, highest, query, keys, q0, k0, rows, n_keys, band)
+    if k0 <= 0:
+        # Nothing came before: the old output is zero, and so is its decay.
+        peak[:, :] = nl.maximum(highest, HIDDEN)
+    else:
+        previous = nl.copy(peak, dtype=np.float32)
+        peak[:, :] = nl.maximum(previous, highest)
+        output[:, :] = nl.multiply(output, nisa.activation(np.exp, peak, bias=previous, scale=-1.0))
+
+    weigh_all(weights, total, scores, nl.multiply(peak, -1.0), q0, k0, rows, n_keys, band)
     for block in nl.affine_range(n_keys // BLOCK_KEYS):
         add_values(mixed, weights, values, q0, k0, block, BLOCK_KEYS, rows, band)
     if n_keys % BLOCK_KEYS:
         add_values(mixed, weights, values, q0, k0, n_keys // BLOCK_KEYS, n_keys % BLOCK_KEYS, rows, band)
 
-    output[:, :] = nl.add(decayed, mixed)
+    output[:, :] = nl.add(output, mixed)
     carried = nisa.activation(np.exp, peak, bias=lse, scale=-1.0)
     lse[:, :] = nl.add(peak, nisa.activation(np.log, carried, bias=total))
 

@@ -36,6 +36,22 @@ class Band:
         ends_late_enough = k0 + (keys - 1) >= q0 + self.low
         return ends_late_enough if self.high is None else begins_in_time & ends_late_enough
 
+    def sees_ends(self, q0: Any, rows: int, k0: Any, keys: int) -> Any:
+        """Whether some query sees a key of the first chunk, and some one of the last: then no chunk is skipped."""
+        if keys <= CHUNK_KEYS:
+            return self.sees_any(q0, rows, k0, keys)
+        last = (keys - 1) // CHUNK_KEYS * CHUNK_KEYS
+        first_seen = self.sees_any(q0, rows, k0, CHUNK_KEYS)
+        return first_seen & self.sees_any(q0, rows, k0 + last, keys - last)
+
+    def sees_all(self, q0: Any, rows: int, k0: Any, keys: int) -> Any:
+        """Whether every query of the tile sees every key of it."""
+        not_above = True if self.high is None else k0 + (keys - 1) <= q0 + self.high
+        if self.low is None:
+            return not_above
+        not_below = k0 >= q0 + (rows - 1 + self.low)
+        return not_below if self.high is None else not_above & not_below
+
     def cut_above(self, q0: Any, k0: Any, keys: int) -> Any:
         """Whether the tile holds a key that is too late for one of its queries."""
         return False if self.high is None else k0 + (keys - 1) > q0 + self.high

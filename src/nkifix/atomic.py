@@ -137,6 +137,33 @@ def write(path: Path, data: bytes, *, expected: bytes) -> Path:
     return backup
 
 
+def replace(path: Path, data: bytes, *, expected: bytes) -> None:
+    """Replace the content of ``path`` by ``data``, atomically, without a backup: for what can be made again.
+
+    Raises
+    ------
+    RefusalError
+        As :func:`write`.
+    """
+    target = check_writable(path)
+    with _refusing(path, "cannot be written"):
+        _replace(target, data, expected=expected)
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a report: a new file, or the new content of an old one, atomically and without a backup.
+
+    Raises
+    ------
+    RefusalError
+        As :func:`write`.
+    """
+    with _refusing(path, "cannot be written"):
+        path.touch()
+        before = path.read_bytes()
+    replace(path, data, expected=before)
+
+
 def write_all(changes: Sequence[Change]) -> list[Path]:
     """Write several files, all or none, and return their backups.
 
@@ -174,6 +201,23 @@ def undo(path: Path) -> None:
         _replace(target, backup.read_bytes(), expected=current)
         with contextlib.suppress(OSError):  # the file is restored; a backup left behind does no harm
             backup.unlink()
+
+
+def history(path: Path) -> list[Path]:
+    """Return the backups that :func:`undo` would restore one after the other, the last write's first.
+
+    Raises
+    ------
+    RefusalError
+        The file, or a backup, cannot be read.
+    """
+    target = resolve(path)
+    found: list[Path] = []
+    current = read(target)
+    while (backup := _backup_of(target, current)).is_file() and backup not in found:
+        found.append(backup)
+        current = read(backup)
+    return found
 
 
 def find_backup(path: Path) -> Path:

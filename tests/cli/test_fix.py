@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from nkifix import codemod
 from nkifix.cli import main
 from nkifix.cli.console import EXIT_DIFFERS, EXIT_HOLDS, EXIT_REFUSED
 
@@ -117,10 +118,45 @@ def test_prints_each_file_once_in_the_order_given(here: Path) -> None:
     assert [line for line in result.stdout.splitlines() if line.startswith("---")] == ["--- a/b.py", "--- a/a.py"]
 
 
-@pytest.mark.parametrize("options", [["--series", "typo"], ["--only", "misspelled-causal-mask"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--series", "typo"],
+        ["--only", "misspelled-causal-mask"],
+        ["--series", "full", "--only", "misspelled-causal-mask"],
+        ["--only", "misspelled-causal-mask", "--only", "misspelled-causal-mask"],
+    ],
+    ids=" ".join,
+)
 def test_takes_series_and_single_fix(here: Path, options: Sequence[str]) -> None:
     Path("kernel.py").write_bytes(PLAIN)
     assert fix(*options, "kernel.py").stdout == fix("kernel.py").stdout
+
+
+def test_takes_several_fixes_without_a_series(here: Path) -> None:
+    data = (SPECIMENS / "keyless_rows.py").read_bytes()
+    Path("kernel.py").write_bytes(data.replace(b", dtype=q.dtype)", b", dtype=kernel_dtype)"))
+    result = fix("--write", "--only", "fp32-output-rounding", "--only", "keyless-rows", "kernel.py")
+    assert result.exit_code == EXIT_HOLDS
+    assert "fixed keyless-rows, fp32-output-rounding (line 18)" in prose(result)
+
+
+def test_refuses_full_series_where_a_part_of_the_kernel_is_unknown(here: Path) -> None:
+    Path("kernel.py").write_bytes(PLAIN)
+    result = fix("--series", "full", "kernel.py")
+    assert result.exit_code == EXIT_REFUSED
+    assert "default-window-tile-skip does not recognise this file where: kernel.py:8 why: expected" in prose(result)
+    assert content(here) == {"kernel.py": PLAIN}
+
+
+@pytest.mark.upstream
+def test_full_series_is_every_fix_of_the_real_file(here: Path, upstream_file: tuple[str, bytes]) -> None:
+    file = Path("attention.py")
+    file.write_bytes(upstream_file[1])
+    result = fix("--series", "full", "--write", file)
+    assert result.exit_code == EXIT_HOLDS
+    assert all(known.id in prose(result) for known in codemod.FIXES if known.id != "wcte-window-alignment")
+    assert "already fixed" in prose(fix("--series", "full", file))
 
 
 # ------------------------------------------------------------------------------------------ --write, --undo
@@ -257,7 +293,12 @@ def test_refuses_to_undo_any_file_if_one_was_not_written(here: Path) -> None:
     [
         pytest.param([], "Missing argument", id="no file"),
         pytest.param(["--series", "none", "a.py"], "Invalid value for '--series'", id="unknown series"),
-        pytest.param(["--only", "none", "a.py"], "the series 'typo' has no fix 'none'", id="unknown fix"),
+        pytest.param(["--only", "none", "a.py"], "the series 'full' has no fix 'none'", id="unknown fix"),
+        pytest.param(
+            ["--series", "typo", "--only", "stale-docs", "a.py"],
+            "the series 'typo' has no fix 'stale-docs'",
+            id="fix of another series",
+        ),
         pytest.param(["--undo", "--write", "a.py"], "--undo takes files only", id="undo and write"),
         pytest.param(["--undo", "--only", "x", "a.py"], "--undo takes files only", id="undo and only"),
     ],
@@ -297,9 +338,32 @@ open("executed", "w").close()
 """
 
 
+FIXES = [
+    pytest.param("typo_plain_branch" if fix_.id == "misspelled-causal-mask" else fix_.id.replace("-", "_"), id=fix_.id)
+    for fix_ in codemod.FIXES
+]
+
+
 @pytest.mark.parametrize(("options", "code"), [([], EXIT_DIFFERS), (["--write"], EXIT_HOLDS)], ids=["diff", "write"])
 def test_file_is_neither_imported_nor_executed(here: Path, options: Sequence[str], code: int) -> None:
     Path("kernel.py").write_bytes(SPY + PLAIN)
+    check_nothing_of_the_file_runs(options, code)
+
+
+@pytest.mark.parametrize("name", FIXES)
+def test_no_fix_imports_or_executes_the_file(here: Path, name: str, request: pytest.FixtureRequest) -> None:
+    defect = request.node.callspec.id
+    Path("kernel.py").write_bytes(SPY + (SPECIMENS / f"{name}.py").read_bytes())
+    check_nothing_of_the_file_runs(["--only", defect], EXIT_DIFFERS)
+
+
+@pytest.mark.upstream
+def test_full_series_does_not_execute_the_real_file(here: Path, upstream_file: tuple[str, bytes]) -> None:
+    Path("kernel.py").write_bytes(SPY + upstream_file[1])
+    check_nothing_of_the_file_runs(["--series", "full", "--write"], EXIT_HOLDS)
+
+
+def check_nothing_of_the_file_runs(options: Sequence[str], code: int) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", WATCHED, "seen.json", *options, "kernel.py"]
     subprocess.run(command, check=True, env=environment, capture_output=True)

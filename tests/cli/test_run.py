@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 import nkifix
 from nkifix.cli import child, main, run
+from nkifix.emulator.rules import RULES
 
 SOURCE = Path(nkifix.__file__).parent.parent
 
@@ -54,6 +55,10 @@ def script(text: str) -> str:
 # ---------------------------------------------------------------------------------------- the command
 
 
+UNORDERED = "err_unexpected_output_dependencies"
+BLOCKS = "err_leading_dimension_of_tensor_must_be_partition"
+
+
 class ReplacedError(Exception):
     """Stands for the end of this process."""
 
@@ -74,17 +79,30 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        pytest.param(["x.py"], ["trn1", "real", "script", "x.py"], id="script"),
-        pytest.param(["--target", "trn2", "x.py"], ["trn2", "real", "script", "x.py"], id="target"),
-        pytest.param(["--torch-xla-stub", "-m", "x"], ["trn1", "stub", "module", "x"], id="module-and-stub"),
+        pytest.param(["x.py"], ["{}", "real", "script", "x.py"], id="script"),
+        pytest.param(["--target", "trn2", "x.py"], ['{"target": "trn2"}', "real", "script", "x.py"], id="target"),
+        pytest.param(
+            ["--storage", "fp32", "--shuffle", "--seed", "7", "x.py"],
+            ['{"storage": "fp32", "order": "shuffled", "seed": 7}', "real", "script", "x.py"],
+            id="fidelity",
+        ),
+        pytest.param(
+            ["--no-rule", UNORDERED, "--rule", BLOCKS, "--no-rule", "index-not-affine", "x.py"],
+            [
+                f'{{"rules_on": ["{BLOCKS}"], "rules_off": ["{UNORDERED}", "index-not-affine"]}}',
+                *("real", "script", "x.py"),
+            ],
+            id="rules",
+        ),
+        pytest.param(["--torch-xla-stub", "-m", "x"], ["{}", "stub", "module", "x"], id="module-and-stub"),
         pytest.param(
             ["-m", "pytest", "-x", "-k", "foo", "--target", "trn9", "-m", "slow"],
-            ["trn1", "real", "module", "pytest", "-x", "-k", "foo", "--target", "trn9", "-m", "slow"],
+            ["{}", "real", "module", "pytest", "-x", "-k", "foo", "--target", "trn9", "-m", "slow"],
             id="options-of-the-program",
         ),
-        pytest.param(["x.py", "--", "-h"], ["trn1", "real", "script", "x.py", "--", "-h"], id="dashes"),
-        pytest.param(["--", "-odd.py"], ["trn1", "real", "script", "-odd.py"], id="script-with-a-dash"),
-        pytest.param(["x.py", ""], ["trn1", "real", "script", "x.py", ""], id="empty-argument"),
+        pytest.param(["x.py", "--", "-h"], ["{}", "real", "script", "x.py", "--", "-h"], id="dashes"),
+        pytest.param(["--", "-odd.py"], ["{}", "real", "script", "-odd.py"], id="script-with-a-dash"),
+        pytest.param(["x.py", ""], ["{}", "real", "script", "x.py", ""], id="empty-argument"),
     ],
 )
 def test_starts_a_process_with_the_programs_arguments(
@@ -104,6 +122,8 @@ def test_starts_a_process_with_the_programs_arguments(
         pytest.param(["-m"], "Missing argument 'SCRIPT|MODULE'", id="no-module"),
         pytest.param(["--target", "trn9", "x.py"], "'trn9' is not one of 'trn1', 'trn2'", id="target"),
         pytest.param(["--fast", "x.py"], "No such option", id="option"),
+        pytest.param(["--rule", "err_unsuported_memory", "x.py"], "did you mean err_unsupported_memory?", id="rule"),
+        pytest.param(["--no-rule", "err_unsupported_memory", "x.py"], "cannot be turned off", id="no-rule"),
     ],
 )
 def test_refuses_command_lines_without_a_program(started: list[list[str]], args: list[str], words: str) -> None:
@@ -111,6 +131,16 @@ def test_refuses_command_lines_without_a_program(started: list[list[str]], args:
     assert result.exit_code == 2
     assert words in result.output
     assert not started
+
+
+def test_lists_the_rules(started: list[list[str]]) -> None:
+    result = CliRunner().invoke(main, ["run", "--list-rules"])
+    assert result.exit_code == 0
+    assert not started
+    rows = [row.split() for row in result.stdout.splitlines() if row.count("│") == 5]
+    words = {row[1]: row[3] for row in rows}
+    assert words.keys() == RULES.keys()
+    assert (words[UNORDERED], words[BLOCKS], words["err_unsupported_memory"]) == ("on", "off", "always")
 
 
 def test_refuses_an_interpreter_that_does_not_know_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +171,7 @@ def test_child_serves_then_becomes_the_program(
     monkeypatch.setattr(serve, "install", lambda params, **options: calls.append((params, options)))
     for name in ("script", "module"):
         monkeypatch.setattr(mainprogram, f"run_{name}", lambda *args, name=name: calls.append((name, *args)))
-    child.main("trn2", "stub", kind, "program", "-x")
+    child.main('{"target": "trn2"}', "stub", kind, "program", "-x")
     assert calls == [
         (Params(target="trn2"), {"beside_real": True, "torch_xla": torch_xla is None}),
         (kind, "program", ("-x",)),
@@ -156,7 +186,7 @@ def test_child_asks_for_no_stub_by_itself(monkeypatch: pytest.MonkeyPatch, capsy
     wanted: list[bool] = []
     monkeypatch.setattr(serve, "install", lambda params, *, beside_real, torch_xla: wanted.append(torch_xla))
     monkeypatch.setattr(mainprogram, "run_script", lambda program, args: None)
-    child.main("trn1", "real", "script", "program")
+    child.main("{}", "real", "script", "program")
     assert wanted == [False]
     assert not capsys.readouterr().err
 
@@ -176,7 +206,7 @@ def test_refuses_the_stub_where_torch_is_missing(
     before = list(sys.meta_path)
     monkeypatch.setattr("nkifix.emulator.serve.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as caught:
-        child.main("trn1", "stub", "script", "program.py")
+        child.main("{}", "stub", "script", "program.py")
     assert caught.value.code == 2
     assert "pip install 'nkifix[torch]'" in capsys.readouterr().err
     assert sys.meta_path == before
@@ -344,3 +374,54 @@ def test_refuses_where_a_real_compiler_was_imported_at_start(folder: Path) -> No
     done = nkifix_run("double.py", env=os.environ | {"PYTHONPATH": path})
     assert done.returncode == 2
     assert "a real neuronxcc is installed here" in done.stderr
+
+
+# -------------------------------------------------------------------------------------- an engineer's day
+
+CLASH = """
+import numpy as np
+import neuronxcc.nki as nki, neuronxcc.nki.language as nl
+
+@nki.jit
+def clash(x):
+    o = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    for i in nl.affine_range(2):
+        print("iteration", i, f"{i:2d}")
+        STOP
+        nl.store(o[0:2, 0:2], nl.load(x))
+    return o
+
+print(clash(np.ones((2, 2), np.float32)).sum())
+"""
+
+
+def test_traceback_ends_in_the_kernel(folder: Path) -> None:
+    done = nkifix_run(script(CLASH.replace("STOP", "pass")))
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert [line.split(", ", 1)[1] for line in lines if line.startswith("  File")] == [
+        "line 14, in <module>",
+        "line 11, in clash",
+    ]
+    assert f"[{UNORDERED}] two iterations of an affine_range write the same elements" in done.stderr
+    assert f"  where: {folder / 'script.py'}:11" in lines
+    assert any(line.startswith("  next: ") for line in lines)
+
+
+def test_rule_that_is_off_lets_the_program_run(folder: Path) -> None:
+    done = nkifix_run("--no-rule", UNORDERED, script(CLASH.replace("STOP", "pass")))
+    assert done.stdout.splitlines() == ["iteration 0  0", "iteration 1  1", "4.0"]
+
+
+def test_debugger_stops_inside_a_kernel(folder: Path) -> None:
+    name = script(CLASH.replace("STOP", "breakpoint()"))
+    done = nkifix_run("--no-rule", UNORDERED, name, input="p i, o.shape\nc\np i + 1\nc\n")
+    assert "(0, (2, 2))" in done.stdout
+    assert "(Pdb) 2" in done.stdout
+    assert done.stdout.endswith("4.0\n")
+
+
+def test_other_errors_keep_their_traceback(folder: Path) -> None:
+    done = nkifix_run(script(CLASH.replace("STOP", "nl.load(1, 2, 3)")))
+    assert "in clash" in done.stderr
+    assert "TypeError" in done.stderr

@@ -21,10 +21,10 @@ from nkifix.emulator.params import Params, Target
 
 @contextmanager
 def running(
-    target: Target = "trn1", *, grid: tuple[int, ...] = (), position: tuple[int, ...] = ()
+    target: Target = "trn1", *, grid: tuple[int, ...] = (), position: tuple[int, ...] = (), **choices: Any
 ) -> Iterator[Program]:
     """A kernel's surroundings: inside, operations can be called as in a kernel."""
-    current = Program(Launch(Params(target=target), grid), position, tensor_type=LegacyTensor)
+    current = Program(Launch(Params(target=target, **choices), grid), position, tensor_type=LegacyTensor)
     with machine.executing(current), np.errstate(all="ignore"):
         yield current
 
@@ -55,10 +55,11 @@ def tile(
     space: Space = Space.SBUF,
     holes: npt.ArrayLike | None = None,
     partition_axis: int = 0,
+    name: str = "",
 ) -> LegacyTensor:
     """An on-chip tensor with these values; elements where ``holes`` is true were never written."""
     array = np.asarray(values).astype(dtype)
-    storage = Storage(array.shape, array.dtype, space, partition_axis=partition_axis)
+    storage = Storage(array.shape, array.dtype, space, partition_axis=partition_axis, name=name)
     storage.leave_undefined()
     tensor = LegacyTensor._whole(storage)
     assert isinstance(tensor, LegacyTensor)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nkifix.emulator.affine import AffineIndex, Predicate, evaluate_mask, is_integer
+from nkifix.emulator.symbols import Affine
 from tests.emulator.kernels import refuses
 
 NOT_AFFINE = "err_unsupported_expression_in_mask"
@@ -261,3 +262,59 @@ def test_numpy_integers_count_as_integers() -> None:
 
 def test_repr_shows_the_expression() -> None:
     assert repr(2 * column(3) + 1) == "AffineIndex(1, coeffs=(2, 0), extents=(3, 1))"
+
+
+# ------------------------------------------------------------------------------------- symbolic loop indices
+
+LOOP = Affine(3)
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        pytest.param(lambda: LOOP * 4 + arange(3), [12, 13, 14], id="offset"),
+        pytest.param(lambda: arange(3) - LOOP, [-3, -2, -1], id="minus"),
+        pytest.param(lambda: (LOOP % 2) * 4 + arange(3), [4, 5, 6], id="remainder"),
+        pytest.param(lambda: LOOP * arange(3), [0, 3, 6], id="product"),
+    ],
+)
+def test_loop_index_is_a_number_in_an_index(build: Callable[[], Any], expected: list[int]) -> None:
+    assert dense(build()).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(lambda: (LOOP % 4) * 4 + arange(3) < 8, id="sum with a remainder"),
+        pytest.param(lambda: arange(3) < LOOP // 2, id="compared with a quotient"),
+        pytest.param(lambda: arange(3) * LOOP < 8, id="product with an index range"),
+        pytest.param(lambda: arange(3) + Affine(2) * LOOP < 8, id="product of two loop indices"),
+        pytest.param(lambda: (arange(3) < 8) & (LOOP % 4 < 2), id="joined"),
+        pytest.param(lambda: (LOOP % 4 < 2) & (arange(3) < 8), id="joined the other way"),
+        pytest.param(lambda: evaluate_mask(LOOP % 4 < 2), id="as it is"),
+        pytest.param(lambda: evaluate_mask((LOOP % 4 < 2) & (LOOP % 2 < 1)), id="two of them"),
+    ],
+)
+def test_refuses_mask_that_is_not_affine_in_a_loop_index(build: Callable[[], Any]) -> None:
+    with refuses("err_unsupported_expression_in_mask"):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        pytest.param(lambda: LOOP * 2 + arange(3) < 8, [True, True, False], id="sum"),
+        pytest.param(lambda: arange(3) < LOOP - 1, [True, True, False], id="compared"),
+        pytest.param(lambda: (arange(3) < 2) & (LOOP < 4), [True, True, False], id="joined"),
+        pytest.param(lambda: (LOOP < 4) & (arange(3) < 2), [True, True, False], id="joined the other way"),
+    ],
+)
+def test_affine_loop_index_in_a_mask(build: Callable[[], Any], expected: list[bool]) -> None:
+    kept = evaluate_mask(build())
+    assert isinstance(kept, np.ndarray)
+    assert kept.tolist() == expected
+
+
+@pytest.mark.parametrize(("mask", "kept"), [(LOOP < 4, None), (LOOP > 4, False)], ids=["true", "false"])
+def test_comparison_of_a_loop_index_is_a_whole_mask(mask: Any, kept: Any) -> None:
+    assert evaluate_mask(mask) is kept

@@ -1,4 +1,4 @@
-"""Tables of legality: each row at its limit and one beyond it."""
+"""Refusing operands: memories, sizes at their limit and one beyond it, partitions."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ import numpy as np
 import pytest
 
 from nkifix.emulator import checks
-from nkifix.emulator.legality import CHIP as ON_CHIP
-from nkifix.emulator.legality import ROWS
+from nkifix.emulator.engines import Engine
 from nkifix.emulator.frontends.legacy import isa as nisa
 from nkifix.emulator.frontends.legacy import language as nl
-from nkifix.emulator.hardware import TARGETS
 from nkifix.emulator.memory import Space
-from nkifix.emulator.numeric import BF16
 from tests.emulator.kernels import hbm, refuses, running, tile
 
 TOO_LARGE = "err_size_of_dimension_exceed_arch_limit"
 TOO_MANY = "err_num_partition_exceed_arch_limit"
 MISMATCH = "err_num_partition_mismatch"
 MEMORY_CODE = "err_unsupported_memory"
-LISTED = {(operation, name): row for operation, rows in ROWS.items() for name, row in rows.operands.items()}
-MEMORY = {key: row.memory for key, row in LISTED.items() if row.memory != ON_CHIP or key == ("store", "value")}
-FREE_LIMITS = {key: row.free_max for key, row in LISTED.items() if row.free_max}
-DTYPES = {key: row.dtypes for key, row in LISTED.items() if row.dtypes}
-F32, F16, U8, I8, U16, I16, U32, I32 = map(np.dtype, ("f4", "f2", "u1", "i1", "u2", "i2", "u4", "i4"))
-BOOL = np.dtype(bool)
 
 
 @pytest.fixture(autouse=True)
@@ -47,20 +38,9 @@ def in_memory(space: Space, *shape: int) -> Any:
 
 # ------------------------------------------------------------------------------------------- memories
 
-OPERATIONS: dict[tuple[str, str], Callable[[Any], Any]] = {
-    ("load", "src"): nl.load,
-    ("store", "dst"): lambda t: nl.store(t, zeros(4, 4)),
-    ("store", "value"): lambda t: nl.store(hbm(np.zeros((4, 4), dtype=np.float32)), t),
-    ("load_transpose2d", "src"): nl.load_transpose2d,
-    ("dma_transpose", "src"): nisa.dma_transpose,
-    ("nc_matmul", "stationary"): lambda t: nisa.nc_matmul(t, zeros(4, 4)),
-    ("nc_matmul", "moving"): lambda t: nisa.nc_matmul(zeros(4, 4), t),
-    ("nc_transpose", "data"): nisa.nc_transpose,
-}
-"""One call per row of the table, with that operand."""
-
 UNLISTED: dict[str, Callable[[Any], Any]] = {
     "copy": nl.copy,
+    "store, value": lambda t: nl.store(hbm(np.zeros((4, 4), dtype=np.float32)), t),
     "tensor_copy": nisa.tensor_copy,
     "exp": nl.exp,
     "add": lambda t: nl.add(t, 1),
@@ -83,20 +63,12 @@ UNLISTED: dict[str, Callable[[Any], Any]] = {
 SPACES = [Space.SBUF, Space.PSUM, Space.HBM]
 
 
-def test_every_row_of_the_memory_table_is_tried() -> None:
-    assert set(OPERATIONS) == set(MEMORY)
-
-
 @pytest.mark.filterwarnings("ignore:affine_select reads PSUM")
 @pytest.mark.parametrize("space", SPACES, ids=lambda s: s.value)
-@pytest.mark.parametrize(
-    ("call", "legal"),
-    [pytest.param(OPERATIONS[row], MEMORY[row], id=", ".join(row)) for row in MEMORY]
-    + [pytest.param(call, ON_CHIP, id=name) for name, call in UNLISTED.items()],
-)
-def test_operand_lives_where_the_engine_reaches(call: Callable[[Any], Any], legal: set[Space], space: Space) -> None:
+@pytest.mark.parametrize("call", UNLISTED.values(), ids=UNLISTED)
+def test_operand_without_a_row_lives_on_chip(call: Callable[[Any], Any], space: Space) -> None:
     operand = in_memory(space, 4, 4)
-    if space in legal:
+    if space.on_chip:
         call(operand)
         return
     with refuses(MEMORY_CODE, f"got a tensor in {space.value}"):
@@ -104,31 +76,12 @@ def test_operand_lives_where_the_engine_reaches(call: Callable[[Any], Any], lega
 
 
 @pytest.mark.parametrize(
-    ("operation", "name", "places"),
-    [
-        pytest.param("load", "src", {"hbm", "private_hbm", "shared_hbm"}, id="load"),
-        pytest.param("store", "dst", {"hbm", "private_hbm", "shared_hbm"}, id="store"),
-        pytest.param("store", "value", {"sbuf", "psum"}, id="store value"),
-        pytest.param("dma_transpose", "src", {"hbm", "private_hbm", "shared_hbm", "sbuf"}, id="dma_transpose"),
-        pytest.param("load_transpose2d", "src", {"hbm", "private_hbm", "shared_hbm"}, id="load_transpose2d"),
-        pytest.param("nc_matmul", "stationary", {"sbuf"}, id="stationary"),
-        pytest.param("nc_matmul", "moving", {"sbuf"}, id="moving"),
-        pytest.param("nc_transpose", "data", {"sbuf"}, id="nc_transpose"),
-    ],
-)
-def test_memory_table_as_documented(operation: str, name: str, places: set[str]) -> None:
-    assert {space.value for space in MEMORY[operation, name]} == places
-
-
-def test_operands_without_a_row_live_on_chip() -> None:
-    assert {space.value for space in ON_CHIP} == {"sbuf", "psum"}
-
-
-@pytest.mark.parametrize(
     ("call", "advice"),
     [
         pytest.param(lambda: nl.exp(in_memory(Space.HBM, 2, 2)), "load it first", id="HBM to an engine"),
-        pytest.param(lambda: nisa.nc_transpose(zeros(2, 2, space=Space.PSUM)), "copy it to SBUF first", id="PSUM"),
+        pytest.param(
+            lambda: nisa.nc_matmul(zeros(2, 2, space=Space.PSUM), zeros(2, 2)), "copy it to SBUF first", id="PSUM"
+        ),
         pytest.param(lambda: nl.load(zeros(2, 2)), "store it first", id="SBUF to a load"),
     ],
 )
@@ -190,41 +143,10 @@ def test_free_size_of_sbuf_is_not_that_of_psum() -> None:
     assert nl.ndarray((4, 513), np.float32).shape == (4, 513)
 
 
-def test_every_row_of_the_size_table_is_a_limit_of_the_chip() -> None:
-    assert set(FREE_LIMITS) == {("nc_matmul", "stationary"), ("nc_matmul", "moving"), ("nc_transpose", "data")}
-    for field in FREE_LIMITS.values():
-        assert all(hasattr(limits, field) for limits in TARGETS.values())
-
-
 def test_matmul_result_fills_at_most_a_psum_bank() -> None:
     result = nisa.nc_matmul(zeros(128, 128), zeros(128, 512))
     assert result.space is Space.PSUM
     assert result.shape[1] * result.dtype.itemsize == 2048
-
-
-# -------------------------------------------------------------------------------------------- dtypes
-
-DTYPE_CALLS: dict[tuple[str, str], Callable[[Any], Any]] = {
-    ("nc_matmul", "stationary"): lambda d: nisa.nc_matmul(zeros(2, 2, dtype=d), zeros(2, 2)),
-    ("nc_matmul", "moving"): lambda d: nisa.nc_matmul(zeros(2, 2), zeros(2, 2, dtype=d)),
-    ("affine_select", "on_true_tile"): lambda d: nisa.affine_select(
-        nl.arange(2)[:, None] >= nl.arange(2)[None, :], zeros(2, 2, dtype=d), 0.0, dtype=np.float32
-    ),
-    ("affine_select", "dtype"): lambda d: nisa.affine_select(
-        nl.arange(2)[:, None] >= nl.arange(2)[None, :], zeros(2, 2), 0.0, dtype=d
-    ),
-}
-
-
-@pytest.mark.parametrize("dtype", [F32, F16, BF16, U8, I8, U16, I16, U32, I32, BOOL], ids=str)
-@pytest.mark.parametrize("row", list(DTYPES), ids=", ".join)
-def test_operand_has_a_dtype_that_the_engine_takes(row: tuple[str, str], dtype: np.dtype[Any]) -> None:
-    legal = dtype in (F32, F16, BF16) or (row[0] == "affine_select" and dtype not in (U32, I32))
-    if legal:
-        DTYPE_CALLS[row](dtype)
-        return
-    with refuses("", f"{row[0]}: {row[1]} is {dtype}"):
-        DTYPE_CALLS[row](dtype)
 
 
 # ----------------------------------------------------------------------------------------- partitions
@@ -248,6 +170,60 @@ def test_partition_counts_agree(counts: tuple[int, ...], broadcast: bool, legal:
         return
     with refuses(MISMATCH, r"\(4, 3\), \("):
         checks.check_same_partitions("add", *tiles, broadcast=broadcast)
+
+
+@pytest.mark.parametrize(
+    ("shape", "code"),
+    [((3, 1), None), ((3, 1, 1), None), ((2, 1), MISMATCH), ((3, 2), "")],
+    ids=["column", "column of rank three", "partitions", "two per partition"],
+)
+def test_column_has_one_element_per_partition(shape: tuple[int, ...], code: str | None) -> None:
+    if code is None:
+        checks.check_column("op", "bias", zeros(*shape), 3)
+        return
+    with refuses(code, "bias"):
+        checks.check_column("op", "bias", zeros(*shape), 3)
+
+
+@pytest.mark.parametrize(
+    ("check", "shape", "code"),
+    [
+        pytest.param(checks.check_same_shape, (3, 4), None, id="same shape"),
+        pytest.param(checks.check_same_shape, (3, 2, 2), "", id="another shape"),
+        pytest.param(checks.check_same_shape, (2, 4), MISMATCH, id="another partition count"),
+        pytest.param(checks.check_same_extent, (3, 2, 2), None, id="same extent"),
+        pytest.param(checks.check_same_extent, (3, 5), "", id="another extent"),
+        pytest.param(checks.check_same_extent, (1, 12), MISMATCH, id="another partition count, same size"),
+    ],
+)
+def test_shapes_and_extents_agree(check: Any, shape: tuple[int, ...], code: str | None) -> None:
+    if code is None:
+        check("op", a=zeros(3, 4), b=zeros(*shape))
+        return
+    with refuses(code):
+        check("op", a=zeros(3, 4), b=zeros(*shape))
+
+
+# ------------------------------------------------------------------------------------------- engines
+
+
+@pytest.mark.parametrize(
+    ("operation", "target", "asked", "expected"),
+    [
+        pytest.param("memset", "trn1", None, Engine.VECTOR, id="the first"),
+        pytest.param("memset", "trn1", Engine.GPSIMD, Engine.GPSIMD, id="asked for"),
+        pytest.param("memset", "trn1", Engine.SCALAR, "engine-operation", id="not able"),
+        pytest.param("range_select", "trn2", None, Engine.VECTOR, id="new enough"),
+        pytest.param("range_select", "trn1", None, "nc-version", id="too old"),
+    ],
+)
+def test_engine_is_one_that_executes_the_instruction(operation: str, target: Any, asked: Any, expected: Any) -> None:
+    with running(target):
+        if isinstance(expected, Engine):
+            assert checks.chosen_engine(operation, asked) is expected
+            return
+        with refuses(expected):
+            checks.chosen_engine(operation, asked)
 
 
 @pytest.mark.parametrize("source", [hbm([[1.0]], dtype=np.float32), np.zeros((2, 2))], ids=["tensor", "array"])

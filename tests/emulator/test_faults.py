@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nkifix.emulator import Params, machine
 from nkifix.emulator.faults import EmulatorWarning, KernelFault, UndefinedReadFault
+from nkifix.emulator.frontends.legacy import compiler as ncc
 from nkifix.emulator.frontends.legacy import isa as nisa
 from nkifix.emulator.frontends.legacy import kernel as nki
 from nkifix.emulator.frontends.legacy import language as nl
 from nkifix.emulator.frontends.legacy import typing as nt
+from nkifix.emulator.rules import CODES
 from nkifix.errors import NkifixError
+from tests.emulator.static.test_catalogue import SOURCES
 
 X = np.arange(16 * 8, dtype=np.float32).reshape(16, 8)
 
@@ -251,6 +255,113 @@ def calls_helper(x: Any, on_grid: bool) -> Any:
     return out
 
 
+@nki.jit
+def transposes(x: Any, index: Any, by_tensor: bool) -> Any:
+    out = nl.ndarray((8, 16), np.float32, buffer=nl.shared_hbm)
+    if by_tensor:
+        rows = nl.load(index)
+        nl.load_transpose2d(x[rows[nl.arange(16)[:, None], 0], nl.arange(8)[None, :]])
+    nl.store(out, nl.load_transpose2d(x))
+    return out
+
+
+@nki.jit
+def gathers(x: Any, index: Any, along_free: bool) -> Any:
+    out = nl.ndarray((16, 8), np.float32, buffer=nl.shared_hbm)
+    rows = nl.load(index)
+    i, j = nl.arange(16)[:, None], nl.arange(8)[None, :]
+    nl.store(out, nl.load(x[i, rows[i, 0] + 0 * j] if along_free else x[rows[i, 0], j]))
+    return out
+
+
+@nki.jit
+def copies_by_tensor(x: Any, index: Any, by_assignment: bool) -> Any:
+    out = nl.ndarray((16, 8), np.float32, buffer=nl.shared_hbm)
+    data, position = nl.load(x), nl.load(index[0:1, 0:1])
+    column = nl.ndarray((16, 1), np.float32)
+    i = nl.arange(16)[:, None]
+    if by_assignment:
+        column[...] = data[i, position]
+    else:
+        column[...] = nisa.tensor_copy_dynamic_src(data[i, position])
+    nl.store(out, nl.copy(data))
+    return out
+
+
+@nki.jit
+def allocates(x: Any, breaks: str) -> Any:
+    """A directly allocated kernel that copies x, and breaks one of the rules of such kernels."""
+    out = nl.ndarray((16, 8), np.float32, buffer=nl.shared_hbm)
+    tile = nl.ndarray((16, 8), np.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0))
+    spare = nl.ndarray((16, 8), np.float32, buffer=ncc.sbuf.mod_alloc(base_addr=64))
+    bias = nl.ndarray((16, 1), np.float32, buffer=ncc.sbuf.mod_alloc(base_addr=128))
+    turned = nl.ndarray((8, 16), np.float32, buffer=ncc.psum.mod_alloc(base_bank=0))
+    tile[...] = nl.load(x)
+    bias[...] = 0.0
+    if breaks == "value":
+        nl.zeros((16, 8), np.float32, buffer=ncc.sbuf.mod_alloc(base_addr=192))
+    if breaks == "bias":
+        spare[...] = nisa.activation(np.exp, tile[...])
+    spare[...] = nisa.activation(np.exp, tile[...], bias=bias)
+    if breaks == "transpose":
+        turned[...] = nisa.nc_transpose(tile[...])
+    nl.store(out, tile)
+    return out
+
+
+@nki.jit
+def has_blocks(x: Any) -> Any:
+    out = nl.ndarray((16, 8), np.float32, buffer=nl.shared_hbm)
+    tiles = nl.ndarray((2, nl.par_dim(8), 8), np.float32)
+    for i in nl.affine_range(2):
+        tiles[i] = nl.load(x[nl.ds(8 * i, 8), :])
+        nl.store(out[nl.ds(8 * i, 8), :], tiles[i])
+    return out
+
+
+@nki.jit
+def writes_one_place(x: Any, shared: bool) -> Any:
+    out = nl.ndarray((16, 8), np.float32, buffer=nl.shared_hbm)
+    finish(x, out)
+    for i in nl.affine_range(2):
+        place = nl.ds(0 if shared else 8 * i, 8)
+        nl.store(out[place, :], nl.load(x[place, :]))
+    return out
+
+
+def in_a_helper(x: Any) -> Any:
+    return nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+
+
+@nki.jit
+def allocates_output(x: Any, helped: bool) -> Any:
+    out = in_a_helper(x) if helped else nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    finish(x, out)
+    return out
+
+
+@nki.jit
+def allocates_outputs_together(x: Any) -> Any:
+    first, second = [nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm) for _ in range(2)]
+    finish(x, first)
+    finish(x, second)
+    return first, second
+
+
+def test_comprehension_is_part_of_the_kernel() -> None:
+    for output in allocates_outputs_together(X):
+        np.testing.assert_array_equal(output, X)
+
+
+INDEX = np.arange(16, dtype=np.int32).reshape(16, 1) % 8
+
+
+def strictly(rule: str, launch: Callable[[], Any]) -> Any:
+    with machine.using(Params(rules_on=frozenset({rule}))):
+        return launch()
+
+
+BLOCKS = "err_leading_dimension_of_tensor_must_be_partition"
 LAUNCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "err_cannot_update_immutable_parameter": (
         lambda: stores_into_parameter(X),
@@ -266,6 +377,30 @@ LAUNCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: nl.zeros((2, 2), np.float32),
         lambda: in_a_kernel(Rule("", lambda x, out, breaks: nl.zeros((2, 2), np.float32)), False),
     ),
+    "err_indirect_indices_are_not_supported_with_nki_api": (
+        lambda: transposes(X, INDEX, True),
+        lambda: transposes(X, INDEX, False),
+    ),
+    "err_indirect_indices_free_dim": (lambda: gathers(X, INDEX, True), lambda: gathers(X, INDEX, False)),
+    "err_copy_dynamic_indirect_indices_not_natively_supported": (
+        lambda: copies_by_tensor(X, INDEX, True),
+        lambda: copies_by_tensor(X, INDEX, False),
+    ),
+    "err_bias_tensor_must_be_specified_in_allocation": (lambda: allocates(X, "bias"), lambda: allocates(X, "")),
+    "err_tensor_creation_on_scratchpad_with_init_value_not_supported": (
+        lambda: allocates(X, "value"),
+        lambda: allocates(X, ""),
+    ),
+    "err_transpose_on_tensor_engine_not_allowed_in_allocated_kernel": (
+        lambda: allocates(X, "transpose"),
+        lambda: allocates(X, ""),
+    ),
+    BLOCKS: (lambda: strictly(BLOCKS, lambda: has_blocks(X)), lambda: has_blocks(X)),
+    "err_unexpected_output_dependencies": (
+        lambda: writes_one_place(X, shared=True),
+        lambda: writes_one_place(X, shared=False),
+    ),
+    "err_shared_hbm_must_in_kernel_level": (lambda: allocates_output(X, True), lambda: allocates_output(X, False)),
 }
 """Code -> a launch that breaks the rule, and its legal neighbour."""
 
@@ -280,8 +415,15 @@ def test_refuses_launch_that_breaks_a_rule(code: str) -> None:
 
 
 def test_every_code_has_a_kernel_that_raises_it() -> None:
-    tried = {param.values[0].code for param in RULES if isinstance(param.values[0], Rule)} | set(LAUNCHES)
-    assert tried == CODES
+    tried = (
+        {param.values[0].code for param in RULES if isinstance(param.values[0], Rule)} | set(LAUNCHES) | set(SOURCES)
+    )
+    assert {code for code in tried if code.startswith("err_")} == CODES
+    assert len(CODES) == 36
+
+
+def test_all_codes_but_one_are_enforced_by_default() -> None:
+    assert {code for code in CODES if not Params().enforces(code)} == {BLOCKS}
 
 
 # ------------------------------------------------------------------------------------------- the errors

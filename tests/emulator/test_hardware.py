@@ -15,8 +15,11 @@ def test_every_target_has_limits() -> None:
     assert set(TARGETS) == set(get_args(Target))
 
 
-@pytest.mark.parametrize(("target", "nc_version"), [("trn1", 2), ("trn2", 3)])
-def test_limits_of_a_core(target: Target, nc_version: int) -> None:
+@pytest.mark.parametrize(
+    ("target", "nc_version", "sbuf_usable_bytes", "physical_cores_max"),
+    [("trn1", 2, 180_224, 1), ("trn2", 3, 212_984, 2)],
+)
+def test_limits_of_a_core(target: Target, nc_version: int, sbuf_usable_bytes: int, physical_cores_max: int) -> None:
     assert dataclasses.asdict(TARGETS[target]) == {
         "nc_version": nc_version,
         "partition_max": 128,
@@ -25,6 +28,12 @@ def test_limits_of_a_core(target: Target, nc_version: int) -> None:
         "psum_free_max": 512,
         "bn_stats_free_max": 512,
         "pe_transpose_free_max": 128,
+        "sbuf_usable_bytes": sbuf_usable_bytes,
+        "sbuf_min_align_bytes": 4,
+        "psum_min_align_bytes": 4,
+        "physical_cores_max": physical_cores_max,
+        "psum_banks": 8,
+        "psum_bank_bytes": 2048,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import ml_dtypes
@@ -249,3 +250,53 @@ def test_refuses_mixed_kinds() -> None:
 def test_refuses_mixed_devices(xla: Callable[[Any], Any]) -> None:
     with pytest.raises(RefusalError, match="mixed tensors: torch on cpu, torch on xla:0"):
         copied(torch.ones(2, 3), xla(torch.ones(2, 3)))
+
+
+# ------------------------------------------------------------------------------------------------ jax
+
+
+class JaxArray:
+    """What this package uses of a JAX array."""
+
+    def __init__(self, values: Any, *, traced: bool = False) -> None:
+        self.values, self.traced = np.asarray(values), traced
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if self.traced:
+            raise ValueError("the array is traced\nand has no value")
+        return self.values
+
+
+@pytest.fixture
+def jax(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A stand-in of the module, as far as it is used."""
+    module = ModuleType("jax")
+    module.Array = JaxArray  # type: ignore[attr-defined]
+    module.numpy = SimpleNamespace(asarray=JaxArray)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "jax", module)
+    return module
+
+
+@pytest.mark.usefixtures("jax")
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_jax_arrays_come_back_as_jax_arrays(dtype: Any) -> None:
+    x = JaxArray(np.arange(8).reshape(2, 4).astype(dtype))
+    assert hosts.is_array(x)
+    assert hosts.is_framework_array(x)
+    result = hosts.host_of([x]).give_back(hosts.to_numpy(x, "x"))
+    assert isinstance(result, JaxArray)
+    assert result.values.dtype == dtype
+    assert result.values.tolist() == x.values.tolist()
+
+
+@pytest.mark.usefixtures("jax")
+def test_refuses_jax_arrays_without_data() -> None:
+    with pytest.raises(RefusalError, match="the elements of argument 'x', a JaxArray") as caught:
+        hosts.to_numpy(JaxArray([1.0], traced=True), "x")
+    assert caught.value.why == "the array is traced"
+
+
+@pytest.mark.usefixtures("jax")
+def test_refuses_jax_beside_numpy() -> None:
+    with pytest.raises(RefusalError, match="jax, numpy"):
+        hosts.host_of([JaxArray([1.0]), np.ones(1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nkifix.emulator import observe
 from nkifix.emulator.affine import AffineIndex
 from nkifix.emulator.frontends.legacy.tensor import LegacyTensor
 from nkifix.emulator.indexing import DynamicSlice
+from nkifix.emulator.memory import Space
+from nkifix.emulator.ops import movement
 from tests.emulator.kernels import hbm, holes, refuses, running, tile, values
 
 OUT_OF_BOUNDS = "err_tensor_access_out_of_bound"
@@ -392,14 +396,6 @@ def test_ellipsis_may_stand_for_no_dimension() -> None:
     assert hbm(numbered(4, 3))[1, ..., 2].shape == ()
 
 
-@pytest.mark.parametrize("space", ["hbm", "sbuf"])
-def test_refuses_tensor_as_index(space: str) -> None:
-    indices = tile([[0.0], [1.0]], np.int32)
-    data: LegacyTensor = hbm(numbered(4, 3)) if space == "hbm" else tile(numbered(4, 3))
-    with refuses("", "not emulated yet"):
-        data[indices, 0]
-
-
 @pytest.mark.parametrize(
     ("start", "size", "match"),
     [
@@ -435,7 +431,170 @@ def test_dynamic_slice_may_start_before_the_tensor() -> None:
 def test_views_write_through(key: Any) -> None:
     buffer = tile(np.zeros((3, 4)), holes=True)
     view = buffer[key]
-    view[...] = 5.0
+    view.write(5.0, None)
     assert (~holes(buffer)).sum() == np.prod(view.shape)
     assert (values(buffer)[~holes(buffer)] == 5.0).all()
     np.testing.assert_array_equal(values(view), np.full(view.shape, 5.0))
+
+
+# --------------------------------------------------------------------------------- tensors as indices
+
+FREE = "err_indirect_indices_free_dim"
+
+
+def rows_of(*numbers: int, dtype: Any = np.int32, **more: Any) -> LegacyTensor:
+    """An index tile, one number per partition."""
+    return tile(np.reshape(numbers, (-1, 1)), dtype, **more)
+
+
+def line(size: int) -> AffineIndex:
+    return arange(size)[None, :]
+
+
+INDIRECT = [
+    pytest.param(lambda t: (rows_of(3, 0, 2), line(4)), lambda a: a[[3, 0, 2]][:, 0:4], id="rows"),
+    pytest.param(lambda t: (rows_of(3, 0, 2), 2 * line(2)), lambda a: a[[3, 0, 2]][:, 0:4:2], id="strided columns"),
+    pytest.param(lambda t: (rows_of(3, 0, 2), 1), lambda a: a[[3, 0, 2], 1:2], id="one column"),
+    pytest.param(lambda t: (rows_of(2) + arange(2)[:, None], line(4)), lambda a: a[2:4], id="start of a run of rows"),
+    pytest.param(lambda t: (arange(2)[:, None] + rows_of(2), line(4)), lambda a: a[2:4], id="the same, swapped"),
+]
+
+
+@pytest.mark.parametrize(("key", "expected"), INDIRECT)
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int8], ids=lambda d: np.dtype(d).name)
+def test_tile_as_index_of_hbm_names_rows(key: Callable[[Any], Any], expected: Callable[[Any], Any], dtype: Any) -> None:
+    source = numbered(5, 4)
+    view = hbm(source)[key(dtype)]
+    assert view.shape == expected(source).shape
+    np.testing.assert_array_equal(values(view), expected(source))
+
+
+def test_tile_as_index_of_a_line_in_hbm() -> None:
+    np.testing.assert_array_equal(values(hbm(numbered(5))[rows_of(4, 1)]), [[4.0], [1.0]])
+
+
+def test_tile_as_index_names_a_block() -> None:
+    source = numbered(3, 2, 4)
+    view = hbm(source)[rows_of(2), arange(2)[:, None], line(4)]
+    np.testing.assert_array_equal(values(view), source[2])
+
+
+def test_index_tile_is_aligned_with_the_partitions() -> None:
+    source = numbered(5, 2, 3)
+    i, j, k = (AffineIndex.arange(0, n) for n in (2, 2, 3))
+    view = hbm(source)[rows_of(4, 0), j[None, :, None], k[None, None, :]]
+    assert i.shape == (2,)
+    np.testing.assert_array_equal(values(view), source[[4, 0]])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(lambda: (arange(2)[:, None], rows_of(0, 1)), id="after the partition dimension"),
+        pytest.param(lambda: (tile([[0, 1]], np.int32), line(2)), id="varying along a free dimension"),
+        pytest.param(lambda: (rows_of(0) + line(2), line(2)), id="offset along a free dimension"),
+        pytest.param(lambda: (rows_of(0, 1), rows_of(0, 1)), id="twice"),
+    ],
+)
+def test_refuses_tile_as_index_of_a_free_dimension(key: Callable[[], Any]) -> None:
+    with refuses(FREE):
+        hbm(numbered(4, 4))[key()]
+
+
+@pytest.mark.parametrize(
+    ("index", "code", "match"),
+    [
+        pytest.param(lambda: rows_of(0, 1, dtype=np.float32), "", "holds integers", id="float"),
+        pytest.param(
+            lambda: rows_of(0, 1, space=Space.PSUM), "err_unsupported_memory", "in psum cannot be an index", id="PSUM"
+        ),
+        pytest.param(
+            lambda: hbm(np.zeros((2, 1), np.int32)), "err_unsupported_memory", "in hbm cannot be an index", id="HBM"
+        ),
+    ],
+)
+def test_refuses_index_tile_that_cannot_be_read(index: Callable[[], Any], code: str, match: str) -> None:
+    with refuses(code, match):
+        hbm(numbered(4, 4))[index(), line(4)]
+
+
+def test_refuses_index_tile_beside_a_slice() -> None:
+    with refuses(MIXED):
+        hbm(numbered(4, 4))[rows_of(0, 1), 0:4]
+
+
+def test_refuses_index_tile_that_does_not_broadcast() -> None:
+    with refuses("", "do not broadcast"):
+        hbm(numbered(4, 4))[rows_of(0, 1, 2), arange(2)[:, None]]
+
+
+def test_refuses_indexing_of_an_indirect_view() -> None:
+    with refuses("", "cannot be indexed again"):
+        hbm(numbered(4, 4))[rows_of(0, 1), line(4)][0:1]
+
+
+def test_index_tile_is_read_when_indexing() -> None:
+    index = rows_of(3, 0)
+    view = hbm(numbered(4, 2))[index, line(2)]
+    index[...] = 1
+    np.testing.assert_array_equal(values(view), numbered(4, 2)[[3, 0]])
+
+
+@pytest.mark.parametrize(("row", "bounds"), [(-1, r"\[-1, 0\]"), (4, r"\[0, 4\]")], ids=["below", "beyond"])
+def test_refuses_read_through_an_index_out_of_bounds(row: int, bounds: str) -> None:
+    with refuses(OUT_OF_BOUNDS) as caught:
+        hbm(numbered(4, 2))[rows_of(0, row), line(2)].read()
+    assert re.search(f"dimension 0 has size 4, the index runs over {bounds}", str(caught.value.why))
+
+
+def test_last_row_is_within_bounds() -> None:
+    assert not holes(hbm(numbered(4, 2))[rows_of(0, 3), line(2)]).any()
+
+
+# on chip
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        pytest.param(lambda o: (arange(3)[:, None], o + line(2)), lambda a: a[:, 2:4], id="start of a run"),
+        pytest.param(lambda o: (arange(3)[:, None], line(2) + o), lambda a: a[:, 2:4], id="swapped"),
+        pytest.param(lambda o: (arange(3)[:, None], o), lambda a: a[:, 2:3], id="one column"),
+    ],
+)
+def test_element_as_index_on_chip_is_an_offset_in_each_partition(key: Any, expected: Any) -> None:
+    source, offsets = numbered(3, 5), tile([[7, 2]], np.int32)
+    view = tile(source)[key(offsets[0, 1])]
+    np.testing.assert_array_equal(values(view), expected(source))
+    assert view.partition_axis == 0
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(lambda: (arange(2)[:, None], rows_of(0, 1)), id="one per partition"),
+        pytest.param(lambda: (rows_of(0), line(2)), id="the partition dimension"),
+    ],
+)
+def test_refuses_other_index_tiles_on_chip(key: Callable[[], Any]) -> None:
+    with refuses(FREE, "on-chip tensor"):
+        tile(numbered(2, 4))[key()]
+
+
+def test_refuses_walking_partitions_in_steps_beside_an_offset() -> None:
+    with refuses("", "walks the partitions in steps"):
+        tile(numbered(4, 4))[2 * arange(2)[:, None], rows_of(1) + line(2)]
+
+
+def test_index_values_do_not_matter_without_arithmetic() -> None:
+    with running(arithmetic=False):
+        unknown = rows_of(0, 99, holes=True)
+        assert hbm(numbered(4, 2))[unknown, line(2)].read()[0].shape == (2, 2)
+
+
+def test_observer_sees_the_index_tile_as_an_operand() -> None:
+    with observe.observing(sequence=True) as seen:
+        tile(np.zeros((2, 2)), holes=True)
+        movement.load(hbm(numbered(4, 2))[rows_of(0, 1), line(2)])
+    load = next(one for one in seen if one.operation == "load")
+    assert [operand.shape for operand in load.operands] == [(2, 1), (2, 2)]

@@ -28,10 +28,6 @@ def ones(*shape: int) -> npt.NDArray[np.float32]:
     return np.ones(shape, np.float32)
 
 
-def output(*shape: int, dtype: Any = np.float32) -> Any:
-    return nl.ndarray(shape, dtype, buffer=nl.shared_hbm)
-
-
 def line_of(function: Callable[..., Any], text: str) -> str:
     """The place of the one line of a function's file that holds a text."""
     code = function.__code__
@@ -61,7 +57,7 @@ def test_every_program_runs_once_in_row_major_order(grid: Any, expected: tuple[i
         assert nl.num_programs() == np.prod(expected)
         position = tuple(nl.program_id(axis) for axis in range(len(expected)))
         seen.append(position)
-        o = output(*expected, 1, 4)
+        o = nl.ndarray((*expected, 1, 4), np.float32, buffer=nl.shared_hbm)
         nl.store(o[position], nl.load(x))
         return o
 
@@ -73,7 +69,7 @@ def test_call_without_brackets_has_no_grid() -> None:
     def kernel(x: Any) -> Any:
         assert nl.program_ndim() == 0
         assert nl.num_programs() == 1
-        o = output(1, 4)
+        o = nl.ndarray((1, 4), np.float32, buffer=nl.shared_hbm)
         nl.store(o, nl.load(x))
         return o
 
@@ -109,7 +105,10 @@ def test_refuses_arguments_that_do_not_fit() -> None:
 @pytest.mark.parametrize("kind", [tuple, list])
 def test_several_outputs_come_back_as_a_tuple(kind: Any) -> None:
     def kernel(x: Any) -> Any:
-        first, second = output(2, 4), output(2, 1)
+        first, second = (
+            nl.ndarray((2, 4), np.float32, buffer=nl.shared_hbm),
+            nl.ndarray((2, 1), np.float32, buffer=nl.shared_hbm),
+        )
         tile = nl.load(x)
         nl.store(first, tile * 2)
         nl.store(second, nl.sum(tile, axis=1))
@@ -122,7 +121,10 @@ def test_several_outputs_come_back_as_a_tuple(kind: Any) -> None:
 
 def test_outputs_are_matched_by_allocation_order_across_programs() -> None:
     def kernel(x: Any) -> Any:
-        a, b = output(2, 4), output(2, 4)
+        a, b = (
+            nl.ndarray((2, 4), np.float32, buffer=nl.shared_hbm),
+            nl.ndarray((2, 4), np.float32, buffer=nl.shared_hbm),
+        )
         i = nl.program_id(0)
         tile = nl.load(x[i : i + 1, :])
         nl.store(a[i : i + 1, :], tile)
@@ -137,7 +139,7 @@ def test_outputs_are_matched_by_allocation_order_across_programs() -> None:
 
 def test_output_can_be_a_part_of_an_allocation() -> None:
     def kernel(x: Any) -> Any:
-        o = output(2, 2, 4)
+        o = nl.ndarray((2, 2, 4), np.float32, buffer=nl.shared_hbm)
         nl.store(o[0], nl.load(x))
         nl.store(o[1], nl.load(x) * 2)
         return o[1]
@@ -147,7 +149,7 @@ def test_output_can_be_a_part_of_an_allocation() -> None:
 
 def test_tensors_in_a_tuple_are_tensors() -> None:
     def kernel(pair: Any, *more: Any) -> Any:
-        o = output(2, 4)
+        o = nl.ndarray((2, 4), np.float32, buffer=nl.shared_hbm)
         nl.store(o, nl.load(pair[0]) + nl.load(pair[1]) + nl.load(more[0]))
         return o
 
@@ -159,7 +161,7 @@ def test_other_arguments_arrive_as_they_are() -> None:
 
     def kernel(x: Any, config: Any = None, *, flag: bool = False) -> Any:
         seen.extend([config, flag])
-        o = output(1, 4)
+        o = nl.ndarray((1, 4), np.float32, buffer=nl.shared_hbm)
         nl.store(o, nl.load(x))
         return o
 
@@ -181,7 +183,7 @@ def test_refuses_outputs_that_were_not_written_completely() -> None:
 
 def test_refuses_outputs_of_which_a_program_is_missing() -> None:
     def kernel(x: Any) -> Any:
-        o = output(3, 4)
+        o = nl.ndarray((3, 4), np.float32, buffer=nl.shared_hbm)
         nl.store(o[nl.program_id(0) : nl.program_id(0) + 1, :], nl.load(x))
         return o
 
@@ -192,7 +194,7 @@ def test_refuses_outputs_of_which_a_program_is_missing() -> None:
 
 def test_refuses_programs_that_allocate_differently() -> None:
     def kernel(x: Any) -> Any:
-        o = output(1, 4 + nl.program_id(0))
+        o = nl.ndarray((1, 4 + nl.program_id(0)), np.float32, buffer=nl.shared_hbm)
         nl.store(o[:, 0:4], nl.load(x))
         return o
 
@@ -283,7 +285,7 @@ def test_refuses_stores_into_immutable_parameters_inside_a_tuple() -> None:
 
 def test_refuses_mutable_parameters_that_are_not_returned() -> None:
     def kernel(x: Any, y: Any) -> Any:
-        o = output(2, 4)
+        o = nl.ndarray((2, 4), np.float32, buffer=nl.shared_hbm)
         nl.store(y, nl.load(x))
         nl.store(o, nl.load(x))
         return o
@@ -382,7 +384,7 @@ def test_exceptions_of_the_kernel_pass_and_end_the_launch() -> None:
 
 def test_warnings_of_numpy_settings_are_the_callers() -> None:
     def kernel(x: Any) -> Any:
-        o = output(1, 4)
+        o = nl.ndarray((1, 4), np.float32, buffer=nl.shared_hbm)
         nl.store(o, nl.log(nl.load(x)))
         return o
 

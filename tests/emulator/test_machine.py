@@ -11,7 +11,6 @@ import pytest
 
 from nkifix.emulator import EmulatorWarning, Params, machine
 from nkifix.emulator.machine import Launch, Program
-from nkifix.errors import RefusalError
 from tests.emulator.kernels import refuses, running
 
 F32 = np.dtype(np.float32)
@@ -75,12 +74,6 @@ def test_warns_once_per_line_and_launch() -> None:
 # ---------------------------------------------------------------------------------------- parameters
 
 
-def test_refuses_targets_that_are_not_emulated() -> None:
-    with pytest.raises(RefusalError, match=r"self.target='trn9' is not a target") as caught:
-        Params(target="trn9")  # type: ignore[arg-type]
-    assert caught.value.next_step == "choose one of trn1, trn2"
-
-
 @pytest.mark.parametrize("target", ["trn1", "trn2"])
 def test_launch_has_the_limits_of_its_target(target: Any) -> None:
     assert Launch(Params(target=target), ()).limits.partition_max == 128
@@ -114,17 +107,3 @@ def test_default_params_hold_in_new_threads() -> None:
     finally:
         machine.set_default(outer)
     assert seen == [Params(target="trn2")]
-
-
-# ------------------------------------------------------------------------------------------ observing
-
-
-def test_observer_sees_the_operations_inside_in_order() -> None:
-    machine.record("before", (1,))
-    with machine.observing() as outer:
-        machine.record("first", (2, 3))
-        with machine.observing() as inner:
-            machine.record("second", (4,))
-    machine.record("after", (1,))
-    assert [(one.operation, one.shape) for one in outer] == [("first", (2, 3))]
-    assert [(one.operation, one.shape) for one in inner] == [("second", (4,))]

@@ -1,32 +1,60 @@
-"""Dtypes, casts and the frozen order of sums."""
+"""Dtypes, promotion and casts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nkifix.emulator import numeric
-from nkifix.emulator.frontends.legacy import language as nl
-from nkifix.emulator.numeric import BF16, F32
+from nkifix.emulator.numeric import BF16, E4M3, E5M2, F32, TF32
 from tests.emulator.kernels import refuses, same_bytes
 
 F16 = np.dtype(np.float16)
 U8, I8, U16, I16, U32, I32 = (np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32))
 BOOL = np.dtype(bool)
-STORABLE = [F32, F16, BF16, U8, I8, U16, I16, U32, I32, BOOL]
+STORABLE = [F32, F16, BF16, TF32, E5M2, U8, I8, U16, I16, U32, I32, BOOL]
+HAS_E4M3 = isinstance(E4M3, np.dtype)
+needs_e4m3 = pytest.mark.skipif(not HAS_E4M3, reason="ml_dtypes before 0.5 has no float8_e4m3")
 
 
 @pytest.mark.parametrize("dtype", STORABLE, ids=str)
 def test_storage_dtype_of_device_dtypes(dtype: np.dtype[Any]) -> None:
     assert numeric.storage_dtype(dtype) == dtype
-    assert numeric.storage_dtype(dtype.type) == dtype
+    if dtype != TF32:  # the type of a tfloat32 element is that of any four bytes
+        assert numeric.storage_dtype(dtype.type) == dtype
+
+
+@needs_e4m3
+def test_storage_dtype_of_float8_e4m3() -> None:
+    assert numeric.storage_dtype(E4M3) == E4M3
+    assert numeric.storage_dtype("float8_e4m3") == E4M3
+
+
+def test_refuses_dtype_that_the_installed_ml_dtypes_lacks() -> None:
+    with refuses("", "nl.float8_e4m3 needs a newer ml_dtypes"):
+        numeric.storage_dtype(numeric.MissingDtype("float8_e4m3"))
+
+
+def test_dtype_that_ml_dtypes_lacks_can_be_named() -> None:
+    assert numeric._of_ml_dtypes("float7_e3m3") == numeric.MissingDtype("float7_e3m3")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "element"),
+    [
+        pytest.param(TF32, "tfloat32", F32, id="tfloat32"),
+        pytest.param(BF16, "bfloat16", BF16, id="bfloat16"),
+        pytest.param(I8, "int8", I8, id="int8"),
+    ],
+)
+def test_name_and_elements_of_a_dtype(dtype: np.dtype[Any], name: str, element: np.dtype[Any]) -> None:
+    assert numeric.dtype_name(dtype) == name
+    assert numeric.element_dtype(dtype) == element
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint64, np.complex64, None, "no dtype", object, "U3", 7])
@@ -44,6 +72,16 @@ def test_refuses_dtype_that_the_device_cannot_store(dtype: Any) -> None:
         pytest.param(F32, BF16, F32, id="float32, bfloat16"),
         pytest.param(F32, F16, F32, id="float32, float16"),
         pytest.param(F16, BF16, F32, id="float16, bfloat16"),
+        pytest.param(F32, TF32, F32, id="float32, tfloat32"),
+        pytest.param(U16, TF32, TF32, id="uint16, tfloat32"),
+        pytest.param(TF32, BF16, TF32, id="tfloat32, bfloat16"),
+        pytest.param(TF32, F16, TF32, id="tfloat32, float16"),
+        pytest.param(E5M2, F16, F16, id="float8_e5m2, float16"),
+        pytest.param(E5M2, BF16, BF16, id="float8_e5m2, bfloat16"),
+        pytest.param(E4M3, F16, F16, id="float8_e4m3, float16", marks=needs_e4m3),
+        pytest.param(E4M3, BF16, BF16, id="float8_e4m3, bfloat16", marks=needs_e4m3),
+        pytest.param(E4M3, E5M2, BF16, id="float8_e4m3, float8_e5m2", marks=needs_e4m3),
+        pytest.param(E4M3, I8, E4M3, id="float8_e4m3, int8", marks=needs_e4m3),
         pytest.param(I16, I32, I32, id="int16, int32"),
         pytest.param(U8, U16, U16, id="uint8, uint16"),
         pytest.param(U16, I32, I32, id="uint16, int32"),
@@ -179,183 +217,54 @@ def test_copy_cast_broadcasts_a_number() -> None:
     assert destination.tolist() == [[2**24 + 1] * 2] * 2
 
 
-# ---------------------------------------------------------------------------------------------- sums
+# ------------------------------------------------------------------------------- tfloat32 and 8 bits
 
 
-def pairwise(columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The documented order, written out; one sum per row of ``columns``, each addition rounded to float32."""
-    n = columns.shape[1]
-    if n < 8:
-        total: npt.NDArray[np.float32] = np.zeros(columns.shape[0], dtype=np.float32)
-        for i in range(n):
-            total = total + columns[:, i]
-        return total
-    if n <= 128:
-        lanes = [columns[:, lane] for lane in range(8)]
-        whole = n - n % 8
-        for start in range(8, whole, 8):
-            lanes = [lanes[lane] + columns[:, start + lane] for lane in range(8)]
-        total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
-        for i in range(whole, n):
-            total = total + columns[:, i]
-        return total
-    half = n // 2
-    half -= half % 8
-    return pairwise(columns[:, :half]) + pairwise(columns[:, half:])
+def round_to_tf32(bits: int) -> int:
+    """Round to nearest, ties to even, on the bits of a float32 that is no NaN."""
+    return ((bits + 0xFFF + ((bits >> 13) & 1)) >> 13 << 13) & 0xFFFFFFFF
 
 
-def uneven(shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
-    """Values of very different sizes, so that any other order shows in the last bits."""
-    generator = np.random.default_rng(seed)
-    return (generator.standard_normal(shape) * 2.0 ** generator.integers(-12, 12, shape)).astype(np.float32)
-
-
-LENGTHS = [*range(1, 290), 511, 512, 513, 1000, 1023, 1024, 1025, 2040, 2047, 2048, 2049, 3333, 4095, 4096, 4999, 5000]
-
-
-@pytest.mark.parametrize("lengths", [LENGTHS[i::4] for i in range(4)], ids=["0", "1", "2", "3"])
-def test_sum_follows_the_frozen_order(lengths: list[int]) -> None:
-    for n in lengths:
-        values = uneven((5, n), n)
-        assert same_bytes(numeric.sum_last_axes(values, 1), pairwise(values)), n
-
-
-@pytest.mark.parametrize("n", [8191, 8192, 8193, 20000])
-def test_sum_of_more_than_a_buffer_follows_the_frozen_order(n: int) -> None:
-    values = uneven((3, n), n)
-    assert same_bytes(numeric.sum_last_axes(values, 1), pairwise(values))
-
-
-def test_the_reference_order_is_told_from_others() -> None:
-    values = uneven((64, 500), 1)
-    left_to_right: npt.NDArray[np.float32] = np.zeros(64, dtype=np.float32)
-    for i in range(500):
-        left_to_right = left_to_right + values[:, i]
-    assert not same_bytes(pairwise(values), left_to_right)
-    assert not same_bytes(pairwise(values), pairwise(np.ascontiguousarray(values[:, ::-1])))
-
-
-@pytest.mark.parametrize("n", [7, 8, 100, 128, 129, 512, 1001])
-@pytest.mark.parametrize(
-    "layout",
-    [
-        pytest.param(lambda v: np.asfortranarray(v), id="transposed"),
-        pytest.param(lambda v: np.repeat(v, 3, axis=1)[:, ::3], id="strided"),
-        pytest.param(lambda v: np.repeat(v, 2, axis=0)[::2], id="strided rows"),
-        pytest.param(lambda v: np.ascontiguousarray(v[:, ::-1])[:, ::-1], id="reversed"),
-    ],
-)
-def test_sum_is_the_same_for_every_memory_layout(layout: Callable[[Any], Any], n: int) -> None:
-    values = uneven((6, n), n)
-    view = layout(values)
-    np.testing.assert_array_equal(view, values)
-    assert same_bytes(numeric.sum_last_axes(view, 1), pairwise(values))
-
-
-def test_sum_over_several_axes_runs_in_row_major_order() -> None:
-    values = uneven((3, 7, 11), 3)
-    flat = pairwise(values.reshape(3, 77))
-    assert same_bytes(numeric.sum_last_axes(values, 1), flat)
-    assert same_bytes(numeric.sum_last_axes(np.asfortranarray(values), 1), flat)
-    assert same_bytes(numeric.sum_last_axes(values, 2), pairwise(values.reshape(21, 11)).reshape(3, 7))
-
-
-def test_sum_is_the_same_row_by_row_and_together() -> None:
-    values = uneven((128, 333), 5)
-    together = numeric.sum_last_axes(values, 1)
-    assert same_bytes(together, np.concatenate([numeric.sum_last_axes(values[i : i + 1], 1) for i in range(128)]))
-
-
-@pytest.mark.parametrize(("name", "oracle"), [("max", np.max), ("min", np.min)])
-def test_largest_and_smallest_of_last_axes(name: str, oracle: Callable[..., Any]) -> None:
-    values = uneven((4, 3, 5), 2)
-    assert same_bytes(numeric.reduce_last_axes(values, 1, name), oracle(values.reshape(4, 15), axis=1))
-    assert same_bytes(numeric.reduce_last_axes(np.asfortranarray(values), 2, name), oracle(values, axis=2))
-
-
-def test_reduction_by_add_is_the_sum() -> None:
-    values = uneven((4, 300), 2)
-    assert same_bytes(numeric.reduce_last_axes(values, 1, "add"), pairwise(values))
-
-
-# ------------------------------------------------------------------------------------------ operators
-
-
-def named(name: str) -> Callable[[], None]:
-    def function() -> None: ...
-
-    function.__name__ = name
-    return function
+@settings(deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1).filter(lambda bits: (bits & 0x7FFFFFFF) <= 0x7F800000))
+def test_cast_to_tfloat32_rounds_to_nearest_even(bits: int) -> None:
+    value = np.array([bits], dtype=np.uint32).view(np.float32)
+    assert numeric.cast(value, TF32).view(np.uint32)[0] == round_to_tf32(bits)
 
 
 @pytest.mark.parametrize(
-    ("op", "allowed", "name"),
+    ("bits", "expected"),
     [
-        pytest.param(np.exp, numeric.ACTIVATIONS, "exp", id="np.exp"),
-        pytest.param(nl.exp, numeric.ACTIVATIONS, "exp", id="nl.exp"),
-        pytest.param(np.copy, numeric.ACTIVATIONS, "copy", id="np.copy"),
-        pytest.param(nl.copy, numeric.ACTIVATIONS, "copy", id="nl.copy"),
-        pytest.param(nl.rsqrt, numeric.ACTIVATIONS, "rsqrt", id="nl.rsqrt"),
-        pytest.param(np.square, numeric.ACTIVATIONS, "square", id="np.square"),
-        pytest.param(np.max, numeric.REDUCTIONS, "max", id="np.max"),
-        pytest.param(nl.max, numeric.REDUCTIONS, "max", id="nl.max"),
-        pytest.param(np.maximum, numeric.REDUCTIONS, "max", id="np.maximum"),
-        pytest.param(nl.maximum, numeric.REDUCTIONS, "max", id="nl.maximum"),
-        pytest.param(named("amax"), numeric.REDUCTIONS, "max", id="np.max of old numpy"),
-        pytest.param(np.min, numeric.REDUCTIONS, "min", id="np.min"),
-        pytest.param(nl.minimum, numeric.REDUCTIONS, "min", id="nl.minimum"),
-        pytest.param(named("amin"), numeric.REDUCTIONS, "min", id="np.min of old numpy"),
-        pytest.param(np.add, numeric.REDUCTIONS, "add", id="np.add"),
-        pytest.param(nl.add, numeric.REDUCTIONS, "add", id="nl.add"),
-        pytest.param(np.sum, numeric.REDUCTIONS, "add", id="np.sum"),
-        pytest.param(nl.sum, numeric.REDUCTIONS, "add", id="nl.sum"),
+        pytest.param(0x3F801000, 0x3F800000, id="tie to even, down"),
+        pytest.param(0x3F803000, 0x3F804000, id="tie to even, up"),
+        pytest.param(0x3F801001, 0x3F802000, id="above a tie"),
+        pytest.param(0x7F7FFFFF, 0x7F800000, id="largest to infinity"),
+        pytest.param(0x7F800000, 0x7F800000, id="infinity"),
+        pytest.param(0xBF801000, 0xBF800000, id="negative"),
     ],
 )
-def test_operator_is_known_by_name(op: Any, allowed: Any, name: str) -> None:
-    assert numeric.operation_name(op, allowed, "op") == name
-
-
-@pytest.mark.parametrize("op", [np.tanh, "exp", None, 3, np.max], ids=["np.tanh", "str", "None", "number", "np.max"])
-def test_refuses_operator_without_an_engine(op: Any) -> None:
-    with refuses("", r"act=.*is not supported"):
-        numeric.operation_name(op, numeric.ACTIVATIONS, "act")
-
-
-def test_refusal_of_an_operator_lists_what_there_is() -> None:
-    with refuses("", "use one of nl.add, nl.max, nl.min"):
-        numeric.operation_name(np.multiply, numeric.REDUCTIONS, "op")
+def test_cast_to_tfloat32_at_ties(bits: int, expected: int) -> None:
+    value = np.array([bits], dtype=np.uint32).view(np.float32)
+    assert numeric.cast(value, TF32).view(np.uint32)[0] == expected
+    assert np.isnan(numeric.round_to_tf32(np.nan))
 
 
 @pytest.mark.parametrize(
-    ("name", "oracle"),
+    ("dtype", "values", "expected"),
     [
-        ("copy", lambda x: x),
-        ("exp", np.exp),
-        ("log", np.log),
-        ("reciprocal", lambda x: np.float32(1) / x),
-        ("rsqrt", lambda x: np.float32(1) / np.sqrt(x)),
-        ("sqrt", np.sqrt),
-        ("square", lambda x: x * x),
+        pytest.param(E5M2, [1.125, 1.375, 57344.0, 70000.0], [1.0, 1.5, 57344.0, np.inf], id="float8_e5m2"),
+        pytest.param(
+            E4M3, [1.0625, 1.1875, 240.0, 247.0, 300.0], [1.0, 1.25, 240.0, 240.0, np.inf], id="e4m3", marks=needs_e4m3
+        ),
     ],
 )
-def test_activation_functions_compute_in_float32(name: str, oracle: Callable[[Any], Any]) -> None:
-    x = np.array([0.3, 1.0, 2.5, 7.0], dtype=np.float32)
-    assert same_bytes(numeric.ACTIVATIONS[name](x), oracle(x))
-    assert set(numeric.ACTIVATIONS) == {"copy", "exp", "log", "reciprocal", "rsqrt", "sqrt", "square"}
+def test_cast_to_eight_bits_rounds_to_nearest_even_and_overflows_to_infinity(
+    dtype: np.dtype[Any], values: list[float], expected: list[float]
+) -> None:
+    cast = numeric.cast(np.array([*values, -values[-1]], dtype=np.float32), dtype)
+    assert cast.dtype == dtype
+    assert cast.astype(np.float32).tolist() == [*expected, -np.inf]
 
 
-@pytest.mark.parametrize(
-    ("name", "operands", "dtype"),
-    [
-        pytest.param("add", (I32, I32), np.int64, id="int32 sum"),
-        pytest.param("subtract", (U32, U32), np.int64, id="unsigned difference"),
-        pytest.param("multiply", (U32, U32), np.uint64, id="unsigned product"),
-        pytest.param("multiply", (U32, I8), np.int64, id="mixed product"),
-        pytest.param("maximum", (I32, I32), np.float32, id="maximum"),
-        pytest.param("divide", (I32, I32), np.float32, id="quotient"),
-        pytest.param("add", (I32, F32), np.float32, id="sum with a float"),
-        pytest.param("add", (BOOL, I32), np.float32, id="sum with a bool"),
-    ],
-)
-def test_working_dtype(name: str, operands: tuple[np.dtype[Any], ...], dtype: Any) -> None:
-    assert numeric.working_dtype(name, *operands) == dtype
+def test_number_of_eight_bits_keeps_its_dtype() -> None:
+    assert numeric.scalar_dtype(E5M2.type(1)) == E5M2

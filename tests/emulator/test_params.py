@@ -26,6 +26,53 @@ def test_refuses_target_without_documented_limits(target: Any) -> None:
         Params(target=target)
 
 
+@pytest.mark.parametrize(
+    ("choice", "value", "others"),
+    [
+        pytest.param("storage", "exact", "precise, fp32", id="storage"),
+        pytest.param("order", "random", "program, shuffled", id="order"),
+    ],
+)
+def test_refuses_choice_that_is_not_offered(choice: str, value: Any, others: str) -> None:
+    with pytest.raises(RefusalError, match=f"{choice}='{value}' is not a {choice}") as caught:
+        Params(**{choice: value})
+    assert caught.value.next_step == f"choose one of {others}"
+
+
+BLOCKS = "err_leading_dimension_of_tensor_must_be_partition"
+UNORDERED = "err_unexpected_output_dependencies"
+
+
+@pytest.mark.parametrize(
+    ("params", "blocks", "unordered"),
+    [
+        pytest.param(Params(), False, True, id="default"),
+        pytest.param(Params(rules_on=frozenset({BLOCKS})), True, True, id="on"),
+        pytest.param(Params(rules_off=frozenset({UNORDERED})), False, False, id="off"),
+        pytest.param(Params(rules_off=frozenset({BLOCKS}), rules_on=frozenset({UNORDERED})), False, True, id="as is"),
+    ],
+)
+def test_rules_are_enforced_by_default_or_as_chosen(params: Params, blocks: bool, unordered: bool) -> None:
+    assert (params.enforces(BLOCKS), params.enforces(UNORDERED)) == (blocks, unordered)
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        pytest.param(Params(), "{}", id="default"),
+        pytest.param(Params(target="trn2", seed=3), '{"target": "trn2", "seed": 3}', id="numbers and names"),
+        pytest.param(
+            Params(rules_off=frozenset({UNORDERED, BLOCKS}), order="shuffled"),
+            f'{{"rules_off": ["{BLOCKS}", "{UNORDERED}"], "order": "shuffled"}}',
+            id="rules",
+        ),
+    ],
+)
+def test_text_for_another_process(params: Params, text: str) -> None:
+    assert params.to_text() == text
+    assert Params.from_text(text) == params
+
+
 def test_choices_cannot_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Params().target = "trn2"  # type: ignore[misc]

@@ -24,7 +24,16 @@ from tests.emulator.project import Project, import_state, load
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        pytest.param("neuronxcc.nki", ("jit", "baremetal", "benchmark", "simulate_kernel"), id="nki"),
+        pytest.param(
+            "neuronxcc.nki",
+            ("jit", "baremetal", "benchmark", "profile", "simulate_kernel", "FrameworkKernel", "tensor"),
+            id="nki",
+        ),
+        pytest.param("neuronxcc.nki.compiler", ("force_auto_alloc", "multi_buffer", "sbuf", "psum"), id="compiler"),
+        pytest.param("neuronxcc.nki.compiler.sbuf", ("alloc", "mod_alloc", "auto_alloc"), id="sbuf"),
+        pytest.param("neuronxcc.nki.compiler.psum", ("alloc", "mod_alloc", "auto_alloc"), id="psum"),
+        pytest.param("neuronxcc.nki.compiler.backends.neuron.tensor", ("local_tile",), id="tensor-for-annotations"),
+        pytest.param("neuronxcc.nki.compiler.backends.neuron.indexing", ("TileIndex",), id="index-for-annotations"),
         pytest.param("neuronxcc.nki.isa", ("nc_matmul", "nc_version"), id="isa"),
         pytest.param("neuronxcc.nki.language", ("load", "par_dim", "bfloat16", "sum"), id="language"),
         pytest.param("neuronxcc.nki.typing", ("tensor", "mutable_tensor"), id="typing"),

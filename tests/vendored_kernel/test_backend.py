@@ -317,3 +317,88 @@ def test_package_lists_its_names() -> None:
     import vendored_kernel
 
     assert dir(vendored_kernel) == sorted(vendored_kernel.__all__)
+
+
+# --------------------------------------------------------------------- another kernel, by NKIFIX_KERNEL
+
+OTHER_KERNEL = """
+import neuronxcc.nki as nki
+
+
+class FlashConfig:
+    pass
+
+
+@nki.jit
+def flash_fwd(q):
+    return q
+"""
+
+TAKES_THE_OTHER = """
+import warnings
+warnings.simplefilter("ignore")
+import sys
+import vendored_kernel
+assert not any(name.startswith("my_flash") for name in sys.modules)
+from vendored_kernel import FlashConfig, flash_fwd
+import my_flash.kernel
+assert vendored_kernel.flash_fwd is my_flash.kernel.flash_fwd
+print(FlashConfig.__module__, "vendored_kernel.kernel" in sys.modules)
+"""
+
+
+@pytest.fixture
+def my_flash(tmp_path: Path) -> Path:
+    """A folder with a package like those that nkifix vendor makes."""
+    package = tmp_path / "my_flash"
+    package.mkdir()
+    (package / "kernel.py").write_text(OTHER_KERNEL, encoding="utf-8")
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    return tmp_path
+
+
+def test_kernel_that_the_variable_names_takes_the_place_of_our_own(
+    my_flash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(backend.KERNEL_VARIABLE, "my_flash.kernel")
+    done = run(TAKES_THE_OTHER, my_flash, ROOT / "src", monkeypatch=monkeypatch)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "my_flash.kernel False\n"
+
+
+@pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
+def test_kernel_is_our_own_where_the_variable_says_nothing(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is None:
+        monkeypatch.delenv(backend.KERNEL_VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(backend.KERNEL_VARIABLE, value)
+    assert backend.kernel_name() == "vendored_kernel.kernel"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("json", "has no flash_fwd and no FlashConfig", id="no kernel"),
+        pytest.param("no_such_module", "there is no such module", id="no module"),
+        pytest.param("json.no_such_module", "there is no such module", id="no module in a package"),
+    ],
+)
+def test_refuses_a_variable_that_names_no_kernel(
+    name: str, words: str, loads_anew: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, wish="neuron", version="2.23.6484.0")
+    monkeypatch.setenv(backend.KERNEL_VARIABLE, name)
+    with pytest.raises(ImportError, match=words) as caught:
+        backend.kernel_module()
+    assert f"NKIFIX_KERNEL={name}" in str(caught.value)
+
+
+def test_module_that_lacks_something_itself_says_what(
+    my_flash: Path, loads_anew: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (my_flash / "lacking.py").write_text("import no_such_dependency\n", encoding="utf-8")
+    pretend(monkeypatch, wish="neuron", version="2.23.6484.0")
+    monkeypatch.syspath_prepend(str(my_flash))
+    monkeypatch.setenv(backend.KERNEL_VARIABLE, "lacking")
+    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+        backend.kernel_module()

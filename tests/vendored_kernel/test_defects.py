@@ -17,7 +17,7 @@ from nkifix.differential.budget import accuracy, budget, is_trivial
 from nkifix.differential.cases import Array, Case, DtypeName
 from nkifix.differential.kernels import LoadedKernel, loaded
 from nkifix.differential.oracle import exact
-from nkifix.emulator.machine import observing
+from nkifix.emulator.observe import observing
 from tests.vendored_kernel.test_kernel import answer, executed
 
 TILE_512 = {"seq_tile_size": 512}
@@ -43,9 +43,9 @@ def every_mask_answers(kernel: LoadedKernel) -> None:
 
 
 def default_window_skips_what_no_query_sees(kernel: LoadedKernel) -> None:
-    with observing() as by_default:
+    with observing(sequence=True) as by_default:
         answer(kernel, Case(name="default", head_dim=16, seq_q=4096, seq_k=4096))
-    with observing() as said:
+    with observing(sequence=True) as said:
         answer(kernel, Case(name="causal", head_dim=16, seq_q=4096, seq_k=4096, window_size=CAUSAL))
     assert executed(by_default) == executed(said)
 

@@ -23,8 +23,8 @@ from nkifix.differential.kernels import Answered, LoadedKernel
 from nkifix.differential.matrix import CASES, GROUPS, MASKS, REFUSED, TRANSPOSED, WINDOWED_CONTEXT, Refused
 from nkifix.differential.oracle import exact
 from nkifix.emulator import Params, machine
-from nkifix.emulator.machine import Instruction, observing
 from nkifix.emulator.memory import Space, Storage
+from nkifix.emulator.observe import Observer, observing
 from tests.differential.calls import CRASHES_BEFORE, ONLY_UPSTREAM, RIGHT_BEFORE
 from vendored_kernel import FlashConfig
 from vendored_kernel.schedule import BLOCK_KEYS, TILE_QUERIES, Kind, Work, band_of, pieces, tiles, work
@@ -67,7 +67,7 @@ def loads(case: Case) -> int:
     return count
 
 
-def executed(seen: list[Instruction]) -> Counter[str]:
+def executed(seen: Observer) -> Counter[str]:
     """What the engines were asked to do: instructions, and columns that went through the exponential."""
     done: Counter[str] = Counter(one.operation for one in seen)
     done["exponentials"] = sum(one.shape[1] for one in seen if one.operation == "activation_reduce")
@@ -82,7 +82,7 @@ def test_answer_is_right_in_both_import_modes_with_the_scheduled_work(
     case: Case, package: LoadedKernel, kernel_file: LoadedKernel
 ) -> None:
     q, k, v = case.inputs()
-    with observing() as seen:
+    with observing(sequence=True) as seen:
         output = answer(package, case, (q, k, v))
     truth = exact(case, q, k, v)
     assert output.dtype == q.dtype
@@ -114,7 +114,7 @@ def test_answer_is_the_same_on_every_target(mask: Any, target: Any, package: Loa
 @pytest.mark.parametrize(("target", "how"), [("trn1", "load_transpose2d"), ("trn2", "dma_transpose")])
 def test_values_are_turned_by_what_the_target_has(target: Any, how: str, package: LoadedKernel) -> None:
     case = Case(name="V transposed", head_dim=16, seq_q=4, seq_k=300, use_causal_mask=False, config=TRANSPOSED)
-    with machine.using(Params(target=target)), observing() as seen:
+    with machine.using(Params(target=target)), observing(sequence=True) as seen:
         answer(package, case)
     assert [one.operation for one in seen if "transpose" in one.operation and one.operation != "nc_transpose"] == [
         how
@@ -313,7 +313,9 @@ def test_declared_tensors_are_as_large_as_their_tile(package: LoadedKernel, monk
         "attend_group": sorted([2 * keys, 2 * 16 * blocks]),
         "attend_tile": [2 * 100],
         "score_chunk": [4 * 512],
-        "attend": sorted([4 * keys, 4 * chunks, 4 * chunks, 2 * keys, 4 * 16]),
+        "attend": sorted([4 * keys, 2 * keys, 4, 4, 4 * 16]),
+        "score_all": [4 * chunks],
+        "weigh_whole": [4 * chunks],
         "add_values": [4 * 100],
         "store_tile": [2 * 16],
     }
@@ -340,7 +342,7 @@ def test_weights_are_summed_in_the_order_of_the_contract(
 ) -> None:
     config = {"seq_tile_size": tile}
     case = Case(name="sums", head_dim=16, seq_q=4, seq_k=keys, use_causal_mask=False, config=config)
-    with observing() as seen:
+    with observing(sequence=True) as seen:
         answer(package, case)
     assert [one.shape[1] for one in seen if one.operation == "activation_reduce"] == widths
 
@@ -364,7 +366,7 @@ def test_weights_are_summed_in_the_order_of_the_contract(
 def test_weights_are_summed_at_once_where_all_chunks_are_seen(
     case: Case, widths: list[int], package: LoadedKernel
 ) -> None:
-    with observing() as seen:
+    with observing(sequence=True) as seen:
         answer(package, replace(case, head_dim=16))
     assert [one.shape[1] for one in seen if one.operation == "activation_reduce"] == widths
 
@@ -412,9 +414,9 @@ COMPARED = {
 def test_bytes_and_work_are_those_of_fixed_upstream_or_less(
     case: Case, package: LoadedKernel, upstream_kernels: dict[str, LoadedKernel]
 ) -> None:
-    with observing() as theirs:
+    with observing(sequence=True) as theirs:
         expected = upstream_answer(upstream_kernels["fixed"], case)
-    with observing() as ours:
+    with observing(sequence=True) as ours:
         output = answer(package, case)
     assert output.tobytes() == expected.tobytes()
     mine, other = executed(ours), executed(theirs)
@@ -463,7 +465,7 @@ def test_wide_dtypes_are_fixed_upstream_after_rounding(
     ],
 )
 def test_mask_arithmetic_runs_on_boundary_tiles_only(case: Case, selections: int, package: LoadedKernel) -> None:
-    with observing() as seen:
+    with observing(sequence=True) as seen:
         answer(package, case)
     assert executed(seen)["affine_select"] == selections
 

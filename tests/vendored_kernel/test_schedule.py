@@ -91,6 +91,7 @@ def test_comparisons_agree_with_the_mask_written_out(band: Band, q0: int, rows: 
     assert bool(band.sees_any(q0, rows, k0, keys)) == seen.any()
     assert bool(band.cut_above(q0, k0, keys)) == late.any()
     assert bool(band.cut_below(q0, rows, k0)) == early.any()
+    assert bool(band.sees_all(q0, rows, k0, keys)) == seen.all()
     expected = Kind.FULL if seen.all() else Kind.BOUNDARY if seen.any() else Kind.SKIPPED
     assert kind_of(band, q0, rows, k0, keys) is expected
 
@@ -110,6 +111,15 @@ def test_comparisons_of_every_small_tile(band: Band) -> None:
         assert bool(band.sees_any(q0, rows, k0, keys)) == seen.any()
         assert bool(band.cut_above(q0, k0, keys)) == (~dense(Band(None, band.high), q0, rows, k0, keys)).any()
         assert bool(band.cut_below(q0, rows, k0)) == (~dense(Band(band.low, None), q0, rows, k0, keys)).any()
+        assert bool(band.sees_all(q0, rows, k0, keys)) == seen.all()
+
+
+@given(kernel_bands(), st.integers(0, 900), st.integers(1, 128), st.integers(0, 900), st.integers(1, 2100))
+def test_no_chunk_is_skipped_exactly_where_both_ends_are_seen(
+    band: Band, q0: int, rows: int, k0: int, keys: int
+) -> None:
+    chunks = [dense(band, q0, rows, k0 + start, width).any() for start, width in pieces(keys, CHUNK_KEYS)]
+    assert bool(band.sees_ends(q0, rows, k0, keys)) == all(chunks)
 
 
 def test_kinds_are_named_in_words() -> None:

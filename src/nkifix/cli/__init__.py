@@ -13,7 +13,17 @@ from nkifix.errors import NkifixError
 
 COMMANDS = {
     "demo": "Show the crash, the fix and the proof, on your file or on a specimen.",
+    "doctor": "Say which Neuron packages are here, and whether they fit one another.",
+    "check": "Look for the kernel's defects, and for branches that misspell a name.",
     "fix": "Print the fix for a kernel file as a diff; --write applies it.",
+    "apply": "Fix the installed kernel in place.",
+    "revert": "Put the installed kernel back as it was.",
+    "status": "Say whether the installed kernel is fixed.",
+    "autofix": "Run a script or module with the installed kernel fixed in memory.",
+    "vendor": "Make a package of your own from your upstream file and the fixes.",
+    "pr": "Write a pull request for upstream: patch, texts and evidence.",
+    "profile": "Estimate what a kernel costs: cycles per engine and line, DMA, memory, latency.",
+    "schedule": "Draw which tiles of the mask a kernel skips, cuts and computes, as executed.",
     "run": "Run any script or module with neuronxcc served by the emulator.",
 }
 """Command name -> one-line help. The module ``nkifix.cli.<name>`` holds a click command ``command``."""

@@ -10,18 +10,17 @@ from __future__ import annotations
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).absolute().parent
 
 
-def main(target: Any, torch_xla: str, kind: str, program: str, *args: str) -> None:
+def main(params: str, torch_xla: str, kind: str, program: str, *args: str) -> None:
     """Serve the emulator, then become the program.
 
     Parameters
     ----------
-    target:
-        The chip to imitate.
+    params:
+        What to imitate, as :meth:`nkifix.emulator.params.Params.to_text` writes it.
     torch_xla:
         ``stub`` to serve a stub where torch_xla is not installed.
     kind:
@@ -34,7 +33,7 @@ def main(target: Any, torch_xla: str, kind: str, program: str, *args: str) -> No
     try:
         real = serve.installed("torch_xla")
         wanted = torch_xla == "stub"
-        serve.install(Params(target=target), beside_real=True, torch_xla=wanted and real is None)
+        serve.install(Params.from_text(params), beside_real=True, torch_xla=wanted and real is None)
         if wanted:
             _announce(real)
         run = mainprogram.run_module if kind == "module" else mainprogram.run_script

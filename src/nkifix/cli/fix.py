@@ -39,14 +39,12 @@ class _Plan:
 @click.option(
     "--series",
     type=click.Choice(list(codemod.SERIES)),
-    default="typo",
-    show_default=True,
-    help="Which fixes: typo is the two-line change alone.",
+    help="Which fixes: typo (the default) is the two-line change alone, full is every fix.",
 )
-@click.option("--only", multiple=True, metavar="ID", help="Only this fix of the series; may be repeated.")
+@click.option("--only", multiple=True, metavar="ID", help="Only this fix, of the series if one is named; repeatable.")
 @click.option("--write", is_flag=True, help="Write the files instead of printing the diff.")
 @click.option("--undo", is_flag=True, help="Take back the last --write to the files.")
-def command(files: tuple[Path, ...], series: str, only: tuple[str, ...], write: bool, undo: bool) -> None:
+def command(files: tuple[Path, ...], series: str | None, only: tuple[str, ...], write: bool, undo: bool) -> None:
     """Print the fix for kernel files as a unified diff; --write applies it.
 
     Several files are fixed together or, if one of them is refused, not at all.

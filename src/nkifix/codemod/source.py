@@ -106,6 +106,15 @@ class Source:
             touched.update(range(self._line_at(edit.start), self._line_at(edit.end) + 1))
         return tuple(sorted(touched))
 
+    def line_start(self, position: int) -> int:
+        """Return where the line that holds ``position`` starts."""
+        return self._line_starts[self._line_at(position) - 1]
+
+    def newline_near(self, position: int) -> str:
+        """Return the line ending at ``position`` or next behind it, else the last one of the file."""
+        following = _NEWLINE.search(self.text, position) or _NEWLINE.search(self.text, self._line_starts[-1] - 2)
+        return following[0] if following else "\n"
+
     def splice(self, edits: Iterable[Edit]) -> bytes:
         """Return the file's bytes with ``edits`` made; the same edit asked for twice is made once.
 

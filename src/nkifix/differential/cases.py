@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 DtypeName = Literal["bfloat16", "float16", "float32"]
-Values = Literal["normal", "large queries", "equal logits", "very negative logits"]
+Values = Literal[
+    "normal",
+    "large queries",
+    "large values",
+    "tiny values",
+    "equal logits",
+    "very negative logits",
+    "one-hot",
+    "repeated rows",
+]
 """What the inputs hold; see :meth:`Case.inputs`."""
 
 DTYPES: dict[DtypeName, np.dtype[Any]] = {
@@ -19,6 +28,12 @@ DTYPES: dict[DtypeName, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
     "float32": np.dtype(np.float32),
 }
+
+
+def _twice(values: Array, axis: int) -> Array:
+    """Each second entry along an axis made the one before it."""
+    kept: Array = np.take(values, np.arange(values.shape[axis]) // 2 * 2, axis=axis)
+    return kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +106,9 @@ class Case:
         """Standard-normal q, k and v, the same at every call, unless :attr:`values` asks for others.
 
         Large queries are 10,000 times as large. Equal logits come from keys that are all the same. Very negative
-        ones come from large positive queries and negative keys: they lie far below -9984.
+        ones come from large positive queries and negative keys: they lie far below -9984. One-hot weights come from
+        queries along one key each. Large values are 1000 times as large; tiny ones 100 times as small, with queries
+        1000 times as small. Of repeated rows, each second query, key and value is the one before it.
         """
         random = np.random.default_rng(self.seed)
         q, k, v = (random.standard_normal(shape, dtype=np.float32) for shape in self.shapes)
@@ -102,6 +119,16 @@ class Case:
                 k = np.repeat(k[..., :1], self.seq_k, axis=-1)
             case "very negative logits":
                 q, k = np.float32(1e4) * np.abs(q), -np.abs(k)
+            case "large values":
+                v = v * np.float32(1e3)
+            case "tiny values":
+                q, v = q * np.float32(1e-3), v * np.float32(1e-2)
+            case "one-hot":
+                keys = np.take(k, np.arange(self.seq_q) * 7 % self.seq_k, axis=-1)
+                q = np.float32(8) * np.repeat(keys, self.heads // self.kv_heads, axis=1)
+            case "repeated rows":
+                q, k = _twice(q, -1), _twice(k, -1)
+                v = _twice(v, -1 if self.config.get("should_transpose_v", False) else -2)
         dtype = DTYPES[self.dtype]
         return q.astype(dtype), k.astype(dtype), v.astype(dtype)
 
@@ -119,3 +146,9 @@ class Case:
         if self.use_causal_mask is None or self.use_causal_mask:
             return key <= query
         return np.ones((self.seq_q, self.seq_k), dtype=np.bool_)
+
+
+def blank_inputs(case: Case) -> tuple[Array, Array, Array]:
+    """Zeros of the case's shapes and dtype, for a run whose values do not matter."""
+    q, k, v = (np.zeros(shape, dtype=DTYPES[case.dtype]) for shape in case.shapes)
+    return q, k, v

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.symbols import Affine, Comparison, Nonlinear, QuasiAffine
 
 Mask: TypeAlias = npt.NDArray[np.bool_] | Literal[False] | None
 """Evaluated mask: None keeps everything, False drops everything, an array decides per element."""
@@ -103,7 +104,9 @@ class AffineIndex:
 
     def _plus(self, other: Any, sign: int) -> Any:
         if is_integer(other):
-            return AffineIndex(self.const + sign * int(other), self.coeffs, self.extents)
+            # What is not affine stays so in the sum: it may be an index, but no mask.
+            constant = other if isinstance(other, QuasiAffine) else int(other)
+            return AffineIndex(self.const + sign * constant, self.coeffs, self.extents)
         if not isinstance(other, AffineIndex):
             return NotImplemented
         try:
@@ -135,7 +138,8 @@ class AffineIndex:
     def __mul__(self, other: Any) -> Any:
         if is_integer(other):
             factor = int(other)
-            return AffineIndex(self.const * factor, tuple(c * factor for c in self.coeffs), self.extents)
+            constant = Nonlinear(self.const * factor) if isinstance(other, Affine) else self.const * factor
+            return AffineIndex(constant, tuple(c * factor for c in self.coeffs), self.extents)
         if isinstance(other, AffineIndex):
             _not_affine("a product of two indices")
         return NotImplemented
@@ -151,7 +155,10 @@ class AffineIndex:
     def _compare(self, other: Any, relation: str) -> Any:
         if not (is_integer(other) or isinstance(other, AffineIndex)):
             return NotImplemented
-        return Predicate(((self - other, relation),))
+        difference = self - other
+        if isinstance(difference.const, QuasiAffine):
+            _not_affine(difference.const.in_words)
+        return Predicate(((difference, relation),))
 
     def __ge__(self, other: Any) -> Any:
         return self._compare(other, ">=")
@@ -214,6 +221,8 @@ class Predicate:
             return Predicate(self.terms + other.terms)
         if isinstance(other, (bool, np.bool_)):
             return self if other else Predicate((), never=True)
+        if isinstance(other, Comparison):
+            _not_affine(QuasiAffine.in_words)
         return NotImplemented
 
     __rand__ = __and__
@@ -248,6 +257,8 @@ def evaluate_mask(mask: object) -> Mask:
         return None if mask else False
     if isinstance(mask, Predicate):
         return mask.evaluate()
+    if isinstance(mask, Comparison):
+        _not_affine(QuasiAffine.in_words)
     raise KernelFault(
         "err_unsupported_expression_in_mask",
         f"mask= takes a comparison of compile-time indices, got {type(mask).__name__}",

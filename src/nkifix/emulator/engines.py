@@ -13,3 +13,5 @@ class Engine(enum.Enum):
     SCALAR = "Scalar"
     GPSIMD = "GpSimd"
     DMA = "DMA"
+
+    __hash__ = object.__hash__  # members are unique, and this one is quick

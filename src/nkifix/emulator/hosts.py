@@ -1,6 +1,6 @@
-"""The caller's arrays: numpy, torch on the CPU, torch-xla; in as bytes, out as the caller's kind and device.
+"""The caller's arrays: numpy, JAX, torch on the CPU, torch-xla; in as bytes, out as the caller's kind and device.
 
-torch is never imported from here: a caller who passes torch tensors has imported it.
+No framework is imported from here: a caller who passes its tensors has imported it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,20 @@ def is_torch(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def is_jax(value: object) -> bool:
+    """Whether ``value`` is a JAX array."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.Array)
+
+
+def is_framework_array(value: object) -> bool:
+    """Whether ``value`` is a tensor of a framework, not of numpy."""
+    return is_torch(value) or is_jax(value)
+
+
 def is_array(value: object) -> bool:
     """Whether ``value`` is passed to a kernel as a tensor (all else is a compile-time constant)."""
-    return isinstance(value, np.ndarray) or is_torch(value)
+    return isinstance(value, np.ndarray) or is_framework_array(value)
 
 
 @dataclass(frozen=True)
@@ -51,17 +62,25 @@ def host_of(arrays: list[Any]) -> Host:
     RefusalError
         Where kinds or devices are mixed.
     """
-    kinds = {f"torch on {a.device}" if is_torch(a) else "numpy" for a in arrays}
+    kinds = {_kind(array) for array in arrays}
     if len(kinds) > 1:
         raise RefusalError(
             f"a kernel was called with mixed tensors: {', '.join(sorted(kinds))}",
             why="results come back as the kind and on the device of the arguments",
-            next_step="pass all tensors as numpy arrays, or all as torch tensors on one device",
+            next_step="pass all tensors as numpy arrays, or all as one framework's on one device",
         )
+    if arrays and is_jax(arrays[0]):
+        return Host("jax", lambda values: sys.modules["jax"].numpy.asarray(values))
     if not arrays or not is_torch(arrays[0]):
         return Host("numpy", lambda values: values)
     device = arrays[0].device
     return Host(f"torch on {device}", lambda values: _to_torch(values).to(device))
+
+
+def _kind(array: Any) -> str:
+    if is_torch(array):
+        return f"torch on {array.device}"
+    return "jax" if is_jax(array) else "numpy"
 
 
 def to_numpy(value: Any, name: str) -> Array:
@@ -75,6 +94,8 @@ def to_numpy(value: Any, name: str) -> Array:
     """
     if is_torch(value):
         value = _from_torch(value, name)
+    elif is_jax(value):
+        value = _from_jax(value, name)
     elif isinstance(value, np.ma.MaskedArray):
         raise RefusalError(
             f"argument {name!r} is a numpy masked array",
@@ -143,6 +164,18 @@ def _from_torch(tensor: Any, name: str) -> Array:
             next_step="call the kernel outside of tracing, with a tensor that has data",
         ) from error
     return values.view(ml_dtypes.bfloat16) if reinterpret else values
+
+
+def _from_jax(array: Any, name: str) -> Array:
+    try:
+        return np.asarray(array)
+    except Exception as error:
+        # JAX's own errors, of which a tracer's is none of Python's.
+        raise RefusalError(
+            f"the elements of argument {name!r}, a {type(array).__name__}, cannot be read",
+            why=str(error).partition("\n")[0],
+            next_step="call the kernel outside of jax.jit, with an array that has data",
+        ) from error
 
 
 def _to_torch(values: Array) -> Any:

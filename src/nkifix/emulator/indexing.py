@@ -6,14 +6,22 @@ listed in docs/fidelity.md, "Indexing".
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from nkifix.emulator import observe
 from nkifix.emulator.affine import AffineIndex, is_integer
 from nkifix.emulator.faults import KernelFault
-from nkifix.emulator.memory import Gather, Tensor
+from nkifix.emulator.machine import params
+from nkifix.emulator.memory import Gather, Space, Tensor
+from nkifix.emulator.numeric import INTEGERS
+from nkifix.emulator.symbols import Nonlinear
+from nkifix.emulator.undefined import Undefined, merge
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,14 @@ class _Axis:
     high: int
 
 
+@dataclass(frozen=True)
+class RuntimeIndex:
+    """An integer tile plus a compile-time index: a position that is known only at run time."""
+
+    tile: Tensor
+    offset: AffineIndex
+
+
 def view(tensor: Tensor, key: Any) -> Tensor:
     """The view ``tensor[key]``.
 
@@ -50,16 +66,32 @@ def view(tensor: Tensor, key: Any) -> Tensor:
         when it is used, since the operation that uses it may mask it.
     """
     parts = key if isinstance(key, tuple) else (key,)
-    if any(isinstance(part, Tensor) for part in parts):
+    if tensor.gather is not None and tensor.gather.indirect:
         raise KernelFault(
             "",
-            "indices that are known only at run time (a tensor as index) are not emulated yet",
-            next_step="index with loop indices, nl.arange or nl.ds",
+            "a view whose index is known only at run time cannot be indexed again",
+            next_step="write all indices in one pair of brackets",
         )
+    _refuse_nonlinear(tensor, parts)
     tensor.check_bounds(None)  # what reaches out of bounds can be masked where it is used, not indexed again
+    if any(isinstance(part, (Tensor, RuntimeIndex)) for part in parts):
+        return _indirect(tensor, parts)
     if any(isinstance(part, AffineIndex) for part in parts):
         return _advanced(tensor, parts)
     return _basic(tensor, _expanded(parts, tensor.ndim))
+
+
+def _refuse_nonlinear(tensor: Tensor, parts: tuple[Any, ...]) -> None:
+    """The tracer turns an index into strides: a product of two loop indices has none."""
+    for part in parts:
+        start = part.start if isinstance(part, (slice, DynamicSlice)) else getattr(part, "const", part)
+        if isinstance(start, Nonlinear) and params().enforces("index-not-affine"):
+            raise KernelFault(
+                "index-not-affine",
+                f"{tensor.storage.describe()} is indexed by {start.in_words}, here {start:d}",
+                why="the compiler turns an index into strides, and this has none",
+                next_step="index with integer * index + index, or make one loop an nl.static_range",
+            )
 
 
 def _expanded(parts: tuple[Any, ...], rank: int) -> list[Any]:
@@ -121,14 +153,8 @@ def _slice_of(part: Any, size: int, axis: int) -> tuple[int, int, int | None]:
 
 
 def _advanced(tensor: Tensor, parts: tuple[Any, ...]) -> Tensor:
-    if not all(isinstance(part, AffineIndex) or is_integer(part) for part in parts) or len(parts) != tensor.ndim:
-        raise KernelFault(
-            "err_unsupported_mixing_basic_advanced_tensor_indexing",
-            "an index with nl.arange / nl.mgrid must give one such index (or an integer) per dimension",
-            why=f"the tensor has {tensor.ndim} dimensions; slices and index ranges cannot be mixed",
-            next_step="write nl.arange(n)[None, :] in place of the slice, or slices everywhere",
-        )
-    indices = [part if isinstance(part, AffineIndex) else AffineIndex(int(part), (), ()) for part in parts]
+    _check_complete(tensor, parts, (AffineIndex,))
+    indices = [_affine(part) for part in parts]
     rank = max(len(index.extents) for index in indices)
     if rank < 2:
         raise KernelFault(
@@ -138,13 +164,28 @@ def _advanced(tensor: Tensor, parts: tuple[Any, ...]) -> Tensor:
             next_step="write nl.arange(n)[:, None] and nl.arange(m)[None, :]",
         )
     space = sum(indices[1:], start=indices[0])
-    shape = space.extents
-    axes = []
-    for index in indices:
-        padding = rank - len(index.extents)
-        coeffs = {padding + d: c for d, c in enumerate(index.coeffs) if c}
-        axes.append(_Axis(index.const, coeffs, *index.bounds()))
-    return _from_axes(tensor, axes, shape, None if tensor.partition_axis is None else 0)
+    axes = [_axis(index, rank) for index in indices]
+    return _from_axes(tensor, axes, space.extents, None if tensor.partition_axis is None else 0)
+
+
+def _check_complete(tensor: Tensor, parts: tuple[Any, ...], kinds: tuple[type, ...]) -> None:
+    """Refuse slices beside index ranges, and an index range that is missing for a dimension."""
+    if not all(isinstance(part, kinds) or is_integer(part) for part in parts) or len(parts) != tensor.ndim:
+        raise KernelFault(
+            "err_unsupported_mixing_basic_advanced_tensor_indexing",
+            "an index with nl.arange / nl.mgrid must give one such index (or an integer) per dimension",
+            why=f"the tensor has {tensor.ndim} dimensions; slices and index ranges cannot be mixed",
+            next_step="write nl.arange(n)[None, :] in place of the slice, or slices everywhere",
+        )
+
+
+def _affine(part: Any) -> AffineIndex:
+    return part if isinstance(part, AffineIndex) else AffineIndex(int(part), (), ())
+
+
+def _axis(index: AffineIndex, rank: int) -> _Axis:
+    padding = rank - len(index.extents)
+    return _Axis(index.const, {padding + d: c for d, c in enumerate(index.coeffs) if c}, *index.bounds())
 
 
 def _from_axes(tensor: Tensor, axes: list[_Axis], shape: tuple[int, ...], partition_axis: int | None) -> Tensor:
@@ -180,17 +221,134 @@ def _check_partition_walk(tensor: Tensor, axes: list[_Axis], shape: tuple[int, .
                 )
 
 
-def _gather(tensor: Tensor, axes: list[_Axis], shape: tuple[int, ...]) -> Gather:
+def _gather(
+    tensor: Tensor, axes: list[_Axis], shape: tuple[int, ...], tiles: Sequence[Tensor | None] | None = None
+) -> Gather:
     address = np.full(shape, tensor.offset, dtype=np.int64)
     in_bounds = np.ones(shape, dtype=np.bool_)
     reaches = []
+    unknown: list[Undefined | None] = []
     for number, (axis, size, stride) in enumerate(zip(axes, tensor.shape, tensor.strides, strict=True)):
         position = np.full((1,) * len(shape), axis.const, dtype=np.int64)
         for dim, coeff in axis.coeffs.items():
             line = coeff * np.arange(shape[dim], dtype=np.int64)
             position = position + line.reshape([extent if d == dim else 1 for d, extent in enumerate(shape)])
-        if axis.low < 0 or axis.high >= size:
-            reaches.append(f"dimension {number} has size {size}, the index runs over [{axis.low}, {axis.high}]")
+        low, high = axis.low, axis.high
+        if tiles is not None and tiles[number] is not None:
+            base, undefined = _index_values(tiles[number], len(shape))
+            position = position + base
+            low, high = int(position.min()), int(position.max())
+            unknown.append(undefined)
+        if low < 0 or high >= size:
+            reaches.append(f"dimension {number} has size {size}, the index runs over [{low}, {high}]")
             in_bounds &= (position >= 0) & (position < size)
         address += position * stride
-    return Gather(np.where(in_bounds, address, 0), in_bounds, "; ".join(reaches))
+    undefined_index = merge(shape, unknown)
+    if undefined_index is not None:
+        in_bounds &= undefined_index.ids == 0
+    return Gather(np.where(in_bounds, address, 0), in_bounds, "; ".join(reaches), tiles is not None, undefined_index)
+
+
+def _index_values(tile: Tensor | None, rank: int) -> tuple[npt.NDArray[np.int64], Undefined | None]:
+    """The elements of an index tile, 0 where undefined, and which are undefined; aligned on the left."""
+    assert tile is not None
+    values, undefined = tile.read()
+    watching = observe.observer()
+    if watching is not None:
+        watching.read(tile)
+    shape = _left(tile.shape, rank)
+    if not params().arithmetic:
+        return np.zeros(shape, dtype=np.int64), None
+    numbers = values.astype(np.int64).reshape(shape)
+    if undefined is None:
+        return numbers, None
+    undefined.note_read("indexing")
+    ids = undefined.ids.reshape(shape)
+    return np.where(ids == 0, numbers, 0), Undefined(ids, undefined.origins)
+
+
+# ------------------------------------------------------------------------------------- tensors as indices
+
+
+def _indirect(tensor: Tensor, parts: tuple[Any, ...]) -> Tensor:
+    """A view whose place depends on integer tiles: rows of HBM, or a scalar offset on chip.
+
+    A tile's first dimension is the partition dimension of the view, so its shape is aligned on the left.
+    Its values are those at the time of indexing.
+    """
+    _check_complete(tensor, parts, (Tensor, RuntimeIndex, AffineIndex))
+    tiles = [part if isinstance(part, Tensor) else getattr(part, "tile", None) for part in parts]
+    indices = [part.offset if isinstance(part, RuntimeIndex) else _constant_or_affine(part) for part in parts]
+    rank = max(*(len(index.extents) for index in indices), *(tile.ndim for tile in tiles if tile is not None))
+    axes = [_axis(index, rank) for index in indices]
+    for tile in tiles:
+        if tile is not None:
+            _check_index_tile(tile)
+    shape = _common_shape([_left(tile.shape, rank) for tile in tiles if tile is not None], indices)
+    if tensor.partition_axis is None:
+        _check_rows(axes, tiles, shape)
+    else:
+        _check_scalar_offset(tensor, tiles)
+        _check_partition_walk(tensor, axes, shape, 0)
+    gather = _gather(tensor, axes, shape, tiles)
+    partition_axis = None if tensor.partition_axis is None else 0
+    return type(tensor)._new(tensor.storage, shape, (0,) * rank, tensor.offset, partition_axis, gather=gather)
+
+
+def _constant_or_affine(part: Any) -> AffineIndex:
+    return AffineIndex(0, (), ()) if isinstance(part, Tensor) else _affine(part)
+
+
+def _left(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    return shape + (1,) * (rank - len(shape))
+
+
+def _common_shape(shapes: list[tuple[int, ...]], indices: list[AffineIndex]) -> tuple[int, ...]:
+    shapes = shapes + [index.extents for index in indices]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = ", ".join(map(str, shapes))
+        raise KernelFault("", f"indices of shapes {listed} do not broadcast") from None
+
+
+def _check_index_tile(tile: Tensor) -> None:
+    if tile.space is not Space.SBUF:
+        raise KernelFault(
+            "err_unsupported_memory",
+            f"a tensor in {tile.space.value} cannot be an index",
+            why="indices are read from SBUF",
+            next_step="load it first: nl.load(indices)",
+        )
+    if tile.dtype not in INTEGERS:
+        raise KernelFault("", f"a tensor as index holds integers, got {tile.dtype}", next_step="cast it to nl.int32")
+
+
+def _check_rows(axes: list[_Axis], tiles: list[Tensor | None], shape: tuple[int, ...]) -> None:
+    """HBM: a tile stands on the partition or a block dimension, and has one element per partition."""
+    walked = False
+    for axis, tile in zip(axes, tiles, strict=True):
+        varies = any(shape[dim] > 1 for dim in axis.coeffs)
+        if tile is not None:
+            along_free = any(size > 1 for size in tile.shape[1:]) or any(dim and shape[dim] > 1 for dim in axis.coeffs)
+            if walked or along_free:
+                raise KernelFault(
+                    "err_indirect_indices_free_dim",
+                    f"a tile of shape {tile.shape} as index stands on a free dimension, or varies along one",
+                    why="a DMA takes whole rows from places that are known only at run time",
+                    next_step="put it on the first dimension that varies: hbm[idx_tile[i_p, 0], i_f]",
+                )
+            varies = varies or tile.shape[0] > 1
+        walked = walked or varies
+
+
+def _check_scalar_offset(tensor: Tensor, tiles: list[Tensor | None]) -> None:
+    """On chip: the offset is one number, and leaves the partitions alone."""
+    for number, tile in enumerate(tiles):
+        if tile is not None and (math.prod(tile.shape) != 1 or number == tensor.partition_axis):
+            raise KernelFault(
+                "err_indirect_indices_free_dim",
+                f"a tile of shape {tile.shape} as index of an on-chip tensor, on dimension {number}",
+                why="on chip an instruction takes one offset at run time, within each partition",
+                next_step="index with a single element, idx_tile[0, i], on a free dimension, and loop",
+            )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nkifix.emulator import hosts, machine
+from nkifix.emulator import footprint, hosts, machine, numeric, spmd, static
 from nkifix.emulator.affine import is_integer
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import Launch, Program
@@ -29,7 +28,20 @@ def check_grid(grid: Any) -> tuple[int, ...]:
             f"a launch grid is made of positive whole numbers, got {grid!r}",
             next_step="kernel[batch, heads](...)",
         )
-    return tuple(int(size) for size in sizes)
+    return tuple(size if isinstance(size, spmd.Dimension) else int(size) for size in sizes)
+
+
+def _refuse_cores(launch: Launch) -> None:
+    """Refuse a grid over more physical cores than a launch can have."""
+    asked, most = spmd.cores_of(launch.grid), launch.limits.physical_cores_max
+    if asked > most and machine.enforces("physical-cores"):
+        raise KernelFault(
+            "physical-cores",
+            f"a launch grid asks for {asked} physical NeuronCores",
+            where="the launch grid",
+            why=f"a kernel on {launch.params.target} runs on at most {most}",
+            next_step="launch with a plain number in place of nl.nc, or run with the target trn2",
+        )
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -48,12 +60,15 @@ def run(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     tensor_type: type[Tensor],
+    *,
+    force_automatic: bool = False,
 ) -> Any:
     """Execute ``function`` once per grid position and return its results as the caller's kind of array.
 
     Arrays among the arguments become tensors in HBM; everything else is passed as it is. A kernel either
     returns tensors that it allocated in shared HBM, or (the older convention) stores into its parameters
-    and returns nothing; numpy arguments are then written in place.
+    and returns nothing; numpy arguments are then written in place. ``force_automatic`` makes direct
+    allocations automatic ones.
 
     Raises
     ------
@@ -64,11 +79,16 @@ def run(
     inputs: dict[str, Storage] = {}
     arrays: list[Any] = []
 
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    launch = Launch(machine.params(), grid, code=code, force_automatic=force_automatic)
+    _refuse_cores(launch)
+    _refuse_source(function, launch)
+
     def tensors_of(name: str, value: Any) -> Any:
         if not hosts.is_array(value):
             return value
         arrays.append(value)
-        inputs[name] = _input(name, hosts.to_numpy(value, name))
+        inputs[name] = _input(name, hosts.to_numpy(value, name), launch.in_f32)
         return tensor_type._whole(inputs[name])
 
     for name, value in bound.arguments.items():
@@ -77,10 +97,9 @@ def run(
         else:
             bound.arguments[name] = tensors_of(name, value)
     host = hosts.host_of(arrays)
-    launch = Launch(machine.params(), grid)
     returned: Any = None
-    with np.errstate(all="ignore"):
-        for position in itertools.product(*(range(size) for size in grid)):
+    with np.errstate(all="ignore"), footprint.launched(launch.limits):
+        for position in launch.programs():
             current = Program(launch, position, tensor_type=tensor_type)
             with machine.executing(current):
                 returned = function(*bound.args, **bound.kwargs)
@@ -91,9 +110,28 @@ def run(
     return _results(returned, host)
 
 
-def _input(name: str, values: Array) -> Storage:
-    raw = values.reshape(-1).view(np.uint8)
-    return Storage(values.shape, values.dtype, Space.HBM, partition_axis=None, name=name, raw=raw, is_input=True)
+def _refuse_source(function: Callable[..., Any], launch: Launch) -> None:
+    """Raise what the source shows before anything runs; see :mod:`nkifix.emulator.static`."""
+    for finding in static.check_function(function):
+        if launch.params.enforces(finding.rule):
+            raise finding.fault()
+
+
+def _input(name: str, values: Array, in_f32: bool) -> Storage:
+    stored = values.view(numeric.element_dtype(values.dtype))
+    if in_f32 and values.dtype in numeric.FLOATS:
+        stored = numeric.as_f32(stored)
+    raw = stored.reshape(-1).view(np.uint8)
+    return Storage(
+        values.shape,
+        values.dtype,
+        Space.HBM,
+        partition_axis=None,
+        name=name,
+        raw=raw,
+        is_input=True,
+        in_f32=in_f32,
+    )
 
 
 def _results(returned: Any, host: hosts.Host) -> Any:
@@ -121,7 +159,8 @@ def _result(value: Any, host: hosts.Host) -> Any:
         )
     _refuse_unwritten(storage)
     values, _ = value.read()
-    result = np.ascontiguousarray(values).reshape(values.shape)
+    rounded = numeric.cast(values, storage.dtype)  # where elements were kept in float32
+    result = np.ascontiguousarray(rounded).reshape(values.shape)
     # A parameter that was returned without a store into it still lies in the caller's memory.
     return host.give_back(result if storage.owns_bytes else result.copy())
 
@@ -166,7 +205,7 @@ def _write_back(function: Callable[..., Any], written: dict[str, Storage], array
                 where=str(storage.first_write),
                 next_step="pass a writable array",
             )
-        np.copyto(target, storage.array())
+        numeric.copy_cast(target, storage.array())
 
 
 def _refuse_immutable(function: Callable[..., Any], written: dict[str, Storage], returned: Any) -> None:

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-_EMULATOR_DIR = str(Path(__file__).parent) + os.sep
+EMULATOR_DIR = str(Path(__file__).parent) + os.sep
+"""Code in it is no kernel's."""
 
 
 def kernel_frame() -> FrameType | None:
     """The innermost frame that belongs to no module of the emulator."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_EMULATOR_DIR):
+    while frame is not None and frame.f_code.co_filename.startswith(EMULATOR_DIR):
         frame = frame.f_back
     return frame
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any
 
 import numpy as np
 
+from nkifix.emulator import loops, observe
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import EmulatorWarning, KernelFault
 from nkifix.emulator.hardware import TARGETS, CoreLimits
-from nkifix.emulator.location import kernel_position
+from nkifix.emulator.location import kernel_frame, kernel_position
 from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.params import Params
 
@@ -27,16 +31,48 @@ class Launch:
     ----------
     grid:
         Extent per SPMD dimension; () for a call without brackets.
+    code:
+        The kernel function's code; None where a test runs instructions without one.
     outputs:
         Tensors in shared HBM, in allocation order: the n-th allocation of every program is the same memory.
     warned:
         Warnings that were given already, so that a loop warns once.
+    level:
+        The grid as the outermost loop around every statement.
+    shuffler:
+        Draws the order of programs and parallel iterations; None for program order.
+    force_automatic:
+        Whether direct allocations are treated as automatic ones.
+    places:
+        Where direct allocations lie, by declaration (see :mod:`nkifix.emulator.placement.declare`).
     """
 
     params: Params
     grid: tuple[int, ...]
+    force_automatic: bool = False
+    code: CodeType | None = None
     outputs: list[Storage] = field(default_factory=list)
     warned: set[tuple[str, str, int]] = field(default_factory=set)
+    places: dict[object, Any] = field(default_factory=dict)
+    level: loops.Level = field(init=False)
+    shuffler: np.random.Generator | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.level = loops.Level(parallel=math.prod(self.grid) > 1)
+        self.shuffler = np.random.default_rng(self.params.seed) if self.params.order == "shuffled" else None
+
+    def programs(self) -> Iterator[tuple[int, ...]]:
+        """The grid positions, in the order in which they run."""
+        positions = list(itertools.product(*map(range, self.grid)))
+        for ordinal in loops.order_of(len(positions), self.shuffler):
+            self.level.begin(ordinal)
+            yield positions[ordinal]
+        loops.settle_all(self.level)
+
+    @property
+    def in_f32(self) -> bool:
+        """Whether floating elements keep float32 values, whatever their dtype."""
+        return self.params.storage == "fp32"
 
     @property
     def limits(self) -> CoreLimits:
@@ -54,23 +90,38 @@ class Program:
         Program id per SPMD dimension.
     random:
         Generator behind random numbers; None until the kernel seeds it.
+    registers:
+        Accumulator registers per engine (see :mod:`nkifix.emulator.ops.accumulators`).
     tensor_type:
         The front end's tensor class: results come as the tensors of the language that asked for them.
+    nest:
+        The loops around the running statement.
+    arena:
+        What the program has allocated directly (see :mod:`nkifix.emulator.placement.declare`).
     """
 
     launch: Launch
     position: tuple[int, ...]
     shared_allocations: int = 0
     random: np.random.Generator | None = None
+    registers: dict[Engine, object] = field(default_factory=dict)
     tensor_type: type[Tensor] = Tensor
+    nest: loops.Nest = field(init=False)
+    arena: object = None
+
+    def __post_init__(self) -> None:
+        watched = self.launch.params.enforces("err_unexpected_output_dependencies")
+        self.nest = loops.Nest(self.launch.level, shuffler=self.launch.shuffler, watched=watched)
 
     def share(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Storage:
         """The next tensor in shared HBM: allocated by the first program, found again by the others."""
+        self._refuse_helper(name)
         outputs, number = self.launch.outputs, self.shared_allocations
         self.shared_allocations += 1
         if number == len(outputs):
-            storage = Storage(shape, dtype, Space.SHARED_HBM, partition_axis=None, name=name)
+            storage = Storage(shape, dtype, Space.SHARED_HBM, partition_axis=None, name=name, in_f32=self.launch.in_f32)
             storage.leave_undefined()
+            storage.depth = 0  # it lives as long as the launch, wherever its first program allocates it
             outputs.append(storage)
         elif (outputs[number].shape, outputs[number].dtype) != (shape, dtype):
             raise KernelFault(
@@ -81,97 +132,26 @@ class Program:
             )
         return outputs[number]
 
+    def _refuse_helper(self, name: str) -> None:
+        frame = kernel_frame()
+        while frame is not None and frame.f_code.co_name in ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"):
+            frame = frame.f_back
+        if self.launch.code is None or frame is None or frame.f_code is self.launch.code:
+            return
+        if self.launch.params.enforces("err_shared_hbm_must_in_kernel_level"):
+            raise KernelFault(
+                "err_shared_hbm_must_in_kernel_level",
+                f"the function {frame.f_code.co_name} creates a shared_hbm tensor {name}".rstrip(),
+                why="outputs belong to the kernel as a whole, so only its own top level creates them",
+                next_step=f"create it in {self.launch.code.co_name}, and pass it to {frame.f_code.co_name}",
+            )
+
     def warn(self, rule: str, text: str) -> None:
         """Give an :class:`EmulatorWarning`, once per rule and kernel line of a launch."""
         file, line = kernel_position()
         if (rule, file, line) not in self.launch.warned:
             self.launch.warned.add((rule, file, line))
             warnings.warn_explicit(text, EmulatorWarning, file, line, registry=_warned)
-
-
-@dataclass(frozen=True)
-class Accessed:
-    """An operand or a result of an executed instruction: what a cost depends on."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    space: Space
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One executed operation.
-
-    Attributes
-    ----------
-    operation:
-        Its name, e.g. ``nc_matmul``.
-    engine:
-        What executed it.
-    result:
-        What it wrote.
-    operands:
-        What it read, in order.
-    file, line:
-        The kernel statement that asked for it.
-    """
-
-    operation: str
-    engine: Engine
-    result: Accessed
-    operands: tuple[Accessed, ...]
-    file: str
-    line: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of its result."""
-        return self.result.shape
-
-
-class Observer:
-    """Collects what is executed, in order.
-
-    Attributes
-    ----------
-    seen:
-        The instructions.
-    reading:
-        Operands that were read since the last instruction.
-    """
-
-    def __init__(self) -> None:
-        self.seen: list[Instruction] = []
-        self.reading: list[Accessed] = []
-
-    def read(self, tensor: Tensor) -> None:
-        """Note an operand of the coming instruction."""
-        self.reading.append(Accessed(tensor.shape, tensor.dtype, tensor.space))
-
-    def executed(self, operation: str, engine: Engine, result: Tensor) -> None:
-        """Note an instruction: what was read since the last one are its operands."""
-        written = Accessed(result.shape, result.dtype, result.space)
-        self.seen.append(Instruction(operation, engine, written, tuple(self.reading), *kernel_position()))
-        self.reading.clear()
-
-
-_observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
-
-
-@contextmanager
-def observing() -> Iterator[list[Instruction]]:
-    """Collect the operations that launches inside the context execute, in order, of all their programs."""
-    observer = Observer()
-    token = _observer.set(observer)
-    try:
-        yield observer.seen
-    finally:
-        _observer.reset(token)
-
-
-def observer() -> Observer | None:
-    """Who collects what is executed, if anybody does."""
-    return _observer.get()
 
 
 def enforces(rule: str) -> bool:
@@ -215,8 +195,12 @@ def program() -> Program:
 def executing(current: Program) -> Iterator[None]:
     """Make ``current`` the running program."""
     token = _program.set(current)
+    watching = observe.observer()
+    if watching is not None:
+        watching.program = current.position
     try:
-        yield
+        with loops.running_in(current.nest):
+            yield
     finally:
         _program.reset(token)
 

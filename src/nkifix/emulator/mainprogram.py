@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn, TypeVar
 
+from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.location import EMULATOR_DIR
 from nkifix.errors import RefusalError
 
 _T = TypeVar("_T")
@@ -81,8 +83,20 @@ def _guarded(action: Callable[[], _T]) -> _T:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
+        if isinstance(error, KernelFault):
+            trace = _of_the_kernel(trace)
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         raise SystemExit(1) from None
+
+
+def _of_the_kernel(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback less the emulator's frames: its last line is the kernel's, also for a debugger."""
+    if trace is None:
+        return None
+    below = _of_the_kernel(trace.tb_next)
+    if trace.tb_frame.f_code.co_filename.startswith(EMULATOR_DIR):
+        return below
+    return TracebackType(below, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
 
 
 def _read(script: str) -> bytes:

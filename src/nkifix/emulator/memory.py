@@ -6,21 +6,29 @@ only by the emulator (allocation, indexing, operations), never by calling the cl
 
 from __future__ import annotations
 
+import copy
 import enum
+import functools
+import itertools
 import linecache
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from nkifix.emulator import loops, writes
+from nkifix.emulator.addresses import names_twice
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_position
-from nkifix.emulator.numeric import Array, Number, copy_cast
-from nkifix.emulator.undefined import Ids, Origin, Undefined
+from nkifix.emulator.numeric import F32, FLOATS, TF32, Array, Number, copy_cast, element_dtype, round_to_tf32
+from nkifix.emulator.undefined import Ids, Origin, Undefined, merge, refuse_undefined
+
+if TYPE_CHECKING:
+    from nkifix.emulator.placement.arena import Placed
 
 
 class Space(enum.Enum):
@@ -31,6 +39,8 @@ class Space(enum.Enum):
     HBM = "hbm"
     PRIVATE_HBM = "private_hbm"
     SHARED_HBM = "shared_hbm"
+
+    __hash__ = object.__hash__  # members are unique, and this one is quick
 
     @property
     def on_chip(self) -> bool:
@@ -47,6 +57,9 @@ def element_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+_serials = itertools.count()
+
+
 class Storage:
     """One allocation: raw bytes, dtype, memory, and which elements are still undefined.
 
@@ -56,22 +69,44 @@ class Storage:
         Index of the partition dimension; None in HBM. Dimensions before it are block dimensions.
     name:
         Name for messages; empty where the kernel gave none (then its source line is read on demand).
+    in_f32:
+        Keep floating elements in float32, unrounded, whatever the dtype.
+
+    Attributes
+    ----------
+    element:
+        The numpy dtype that the elements lie in.
+    placed:
+        Where it lies on chip, if the kernel chose that.
+    by_engine:
+        Whether an engine other than DMA made it, as its result.
+    in_footprint:
+        Whether an operation's result has been counted as a tensor with memory of its own.
     """
 
     __slots__ = (
         "_place",
+        "by_engine",
+        "depth",
         "dtype",
+        "element",
         "first_write",
+        "in_footprint",
         "is_input",
+        "ledgers",
         "name",
         "owns_bytes",
         "partition_axis",
+        "placed",
         "raw",
+        "rounds_to_tf32",
+        "serial",
         "shape",
         "size",
         "space",
         "undefined",
         "undefined_count",
+        "waiting",
     )
 
     def __init__(
@@ -84,25 +119,40 @@ class Storage:
         name: str = "",
         raw: npt.NDArray[np.uint8] | None = None,
         is_input: bool = False,
+        in_f32: bool = False,
     ) -> None:
         self.shape = shape
         self.size = math.prod(shape)
         self.dtype = dtype
+        self.element = dtype
+        self.rounds_to_tf32 = False
+        if dtype.char == "V" or in_f32:  # tfloat32, and what is not to be rounded
+            self.element = F32 if in_f32 and dtype in FLOATS else element_dtype(dtype)
+            self.rounds_to_tf32 = dtype == TF32 and not in_f32
         self.space = space
         self.partition_axis = partition_axis
         self.name = name
         self.is_input = is_input
         self.first_write: str | None = None
+        self.serial = next(_serials)
         self.owns_bytes = raw is None
-        self.raw = np.empty(self.size * dtype.itemsize, dtype=np.uint8) if raw is None else raw
+        self.raw = np.empty(self.size * self.element.itemsize, dtype=np.uint8) if raw is None else raw
         self.undefined: Undefined | None = None
         self.undefined_count = 0
         self._place: tuple[str, int] | None = None
+        self.placed: Placed | None = None
+        self.in_footprint = False
+        self.by_engine = False
+        around = loops.nest()
+        self.depth = 0 if around is None else len(around.levels)
+        self.ledgers: list[writes.Ledger] | None = None
+        self.waiting: list[loops.Waiting] | None = None
 
     def leave_undefined(self) -> None:
         """Remember the allocation's place in the kernel and mark all elements as never written."""
         self._place = kernel_position()
-        self.undefined = Undefined.everywhere(self.shape, Origin(self.describe))
+        # The storage itself is not referred to: it must go when the kernel lets go of it, not at some later time.
+        self.undefined = Undefined.everywhere(self.shape, Origin(functools.partial(_describe, self.name, self._place)))
         self.undefined_count = self.size
 
     @property
@@ -112,28 +162,35 @@ class Storage:
 
     def describe(self) -> str:
         """The tensor's name and allocation, for messages."""
-        if self._place is None:
-            return f"tensor {self.name!r}" if self.name else "a tensor"
-        file, line = self._place
-        assigned = re.match(r"\s*(\w+)\s*(?::[^=]+)?=(?!=)", linecache.getline(file, line))
-        name = self.name or (assigned.group(1) if assigned else "")
-        return f"tensor {name!r} of {file}:{line}" if name else f"the tensor of {file}:{line}"
+        return _describe(self.name, self._place)
 
     def flat(self) -> Array:
         """All elements in storage order, as a one-dimensional view."""
-        elements: Array = np.ndarray((self.size,), self.dtype, buffer=self.raw)
+        elements: Array = np.ndarray((self.size,), self.element, buffer=self.raw)
         return elements
 
     def array(self) -> Array:
         """All elements in the storage's shape, as a view."""
-        elements: Array = np.ndarray(self.shape, self.dtype, buffer=self.raw)
+        elements: Array = np.ndarray(self.shape, self.element, buffer=self.raw)
         return elements
+
+    def put(self, elements: Array, values: Array | Number, where: npt.NDArray[np.bool_] | None = None) -> None:
+        """Write ``values`` into a view of the elements, rounded once to the dtype."""
+        copy_cast(elements, round_to_tf32(values) if self.rounds_to_tf32 else values, where)
 
     def detach(self) -> None:
         """Own the bytes: copy those of a caller's array, before the first write into it."""
         if not self.owns_bytes:
             self.raw = self.raw.copy()
             self.owns_bytes = True
+
+    def copy(self) -> Storage:
+        """As it is now: what is written to either does not show in the other."""
+        made = copy.copy(self)
+        made.raw, made.owns_bytes, made.placed = self.raw.copy(), True, None
+        if self.undefined is not None:
+            made.undefined = Undefined(self.undefined.ids.copy(), self.undefined.origins)
+        return made
 
     def writable_ids(self) -> tuple[Ids, tuple[Origin, ...]]:
         """Ids that can be written, materialised on first use."""
@@ -149,23 +206,38 @@ class Storage:
         return ids, origins
 
 
+def _describe(name: str, place: tuple[str, int] | None) -> str:
+    if place is None:
+        return f"tensor {name!r}" if name else "a tensor"
+    file, line = place
+    assigned = re.match(r"\s*(\w+)\s*(?::[^=]+)?=(?!=)", linecache.getline(file, line))
+    known = name or (assigned.group(1) if assigned else "")
+    return f"tensor {known!r} of {file}:{line}" if known else f"the tensor of {file}:{line}"
+
+
 @dataclass(frozen=True, eq=False)
 class Gather:
-    """Element addresses of a view that reaches out of bounds.
+    """Element addresses of a view that reaches out of bounds, or whose index is known only at run time.
 
     Attributes
     ----------
     address:
         Flat storage position per element; 0 where out of bounds. Shape of the view.
     in_bounds:
-        Which elements exist; at least one does not.
+        Which elements exist.
     reach:
         The out-of-bounds range in words.
+    indirect:
+        Whether a tensor is part of the index.
+    undefined_index:
+        Elements whose index was never given a value, which are not in bounds.
     """
 
     address: npt.NDArray[np.int64]
     in_bounds: npt.NDArray[np.bool_]
     reach: str
+    indirect: bool = False
+    undefined_index: Undefined | None = None
 
 
 class Tensor:
@@ -222,6 +294,18 @@ class Tensor:
         axis = storage.partition_axis
         return cls._new(storage, storage.shape, strides, 0, axis, result_mask=result_mask)
 
+    def snapshot(self) -> Tensor:
+        """The same view onto a copy of the bytes: the elements as they are now."""
+        return type(self)._new(
+            self.storage.copy(),
+            self.shape,
+            self.strides,
+            self.offset,
+            self.partition_axis,
+            gather=self.gather,
+            result_mask=self.result_mask,
+        )
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """Element dtype."""
@@ -239,9 +323,9 @@ class Tensor:
 
     def _values(self) -> Array:
         storage = self.storage
-        itemsize = storage.dtype.itemsize
+        itemsize = storage.element.itemsize
         strides = tuple([s * itemsize for s in self.strides])
-        values: Array = np.ndarray(self.shape, storage.dtype, storage.raw, self.offset * itemsize, strides)
+        values: Array = np.ndarray(self.shape, storage.element, storage.raw, self.offset * itemsize, strides)
         return values
 
     def _window_of_ids(self, ids: Ids) -> Ids:
@@ -257,6 +341,10 @@ class Tensor:
             ``err_tensor_access_out_of_bound`` where an unmasked element does not exist.
         """
         storage = self.storage
+        if storage.waiting is not None:
+            loops.settle(storage)
+        if storage.placed is not None and mask is not False:
+            storage.placed.check(self, mask)
         if self.gather is not None:
             return self._read_gathered(self.gather, mask)
         values = self._values()
@@ -274,20 +362,38 @@ class Tensor:
         self.check_bounds(mask)
         storage = self.storage
         values = storage.flat()[gather.address]
-        outside = Origin(lambda: f"{storage.describe()}, out of bounds and masked off,")
-        beyond = Undefined((~gather.in_bounds).astype(np.uint8), (outside,))
-        if storage.undefined is None:
-            return values, beyond
-        inner_ids = storage.undefined.ids.reshape(storage.size)[gather.address]
-        ids, origins = beyond.merged_into(storage.undefined.origins)
-        return values, Undefined(np.where(gather.in_bounds, inner_ids, ids), origins)
+        beyond = None
+        if not gather.in_bounds.all():
+            outside = Origin(lambda: f"{storage.describe()}, out of bounds and masked off,")
+            beyond = Undefined((~gather.in_bounds).astype(np.uint8), (outside,))
+        inner = None
+        if storage.undefined is not None:
+            ids = storage.undefined.ids.reshape(storage.size)[gather.address]
+            ids = np.where(gather.in_bounds, ids, np.uint8(0))
+            inner = Undefined(ids, storage.undefined.origins) if ids.any() else None
+        return values, merge(self.shape, (inner, beyond))
 
     def check_bounds(self, mask: Mask) -> None:
-        """Raise ``err_tensor_access_out_of_bound`` where an element outside is not masked off."""
+        """Refuse an element outside, or one with an undefined index, that is not masked off.
+
+        Raises
+        ------
+        KernelFault
+            ``err_tensor_access_out_of_bound``.
+        UndefinedReadFault
+            Where a part of the index was never given a value.
+        """
         gather = self.gather
         if gather is None:
             return
         used = ~gather.in_bounds if mask is None else ~gather.in_bounds & mask
+        if gather.undefined_index is not None:
+            unknown = np.where(used, gather.undefined_index.ids, np.uint8(0))
+            refuse_undefined(
+                Undefined(unknown, gather.undefined_index.origins),
+                operation="indexing",
+                happened="uses an undefined index",
+            )
         if used.any():
             raise KernelFault(
                 "err_tensor_access_out_of_bound",
@@ -296,8 +402,10 @@ class Tensor:
                 next_step="mask the access (mask=index < size), or loop over whole tiles only",
             )
 
-    def write(self, values: Array | Number, undefined: Undefined | None, mask: Mask = None) -> None:
+    def write(self, values: Array | Number | None, undefined: Undefined | None, mask: Mask = None) -> None:
         """Write ``values`` where ``mask`` keeps them, rounded once to the dtype; elsewhere nothing changes.
+
+        Without values, the elements only become defined.
 
         Raises
         ------
@@ -307,18 +415,31 @@ class Tensor:
         if mask is False:
             return
         storage = self.storage
+        if storage.waiting is not None:
+            loops.settle(storage)
         storage.detach()
         keep = None if mask is None else np.broadcast_to(mask, self.shape)
+        around = loops.nest()
+        if around is not None and storage.depth < around.parallel:
+            writes.note(self, keep, around)
         if self.gather is not None:
             self._write_gathered(self.gather, values, undefined, keep)
-            return
-        self._refuse_repetition()
-        copy_cast(self._values(), values, keep)
-        if storage.undefined is not None or undefined is not None:
-            self._update_ids(undefined, keep)
+        else:
+            if names_twice(self.shape, self.strides):
+                self._refuse_two_values()
+            if values is not None:
+                storage.put(self._values(), values, keep)
+            if storage.undefined is not None or undefined is not None:
+                self._update_ids(undefined, keep)
+        if storage.placed is not None:
+            storage.placed.wrote(self, keep)
 
     def _write_gathered(
-        self, gather: Gather, values: Array | Number, undefined: Undefined | None, keep: npt.NDArray[np.bool_] | None
+        self,
+        gather: Gather,
+        values: Array | Number | None,
+        undefined: Undefined | None,
+        keep: npt.NDArray[np.bool_] | None,
     ) -> None:
         self.check_bounds(keep)
         chosen = gather.in_bounds if keep is None else gather.in_bounds & keep
@@ -326,9 +447,10 @@ class Tensor:
         ordered = np.sort(address)
         if (ordered[1:] == ordered[:-1]).any():
             self._refuse_two_values()
-        rounded = np.empty(address.shape, dtype=self.dtype)
-        copy_cast(rounded, np.broadcast_to(values, self.shape)[chosen])
-        self.storage.flat()[address] = rounded
+        if values is not None:
+            rounded = np.empty(address.shape, dtype=self.storage.element)
+            self.storage.put(rounded, np.broadcast_to(values, self.shape)[chosen])
+            self.storage.flat()[address] = rounded
         if self.storage.undefined is None and undefined is None:
             return
         ids, origins = self.storage.writable_ids()
@@ -365,25 +487,11 @@ class Tensor:
             next_step="index the destination so that every element occurs once",
         )
 
-    def _refuse_repetition(self) -> None:
-        steps = [(abs(step), extent) for step, extent in zip(self.strides, self.shape, strict=True) if extent > 1]
-        reach = 0
-        for step, extent in sorted(steps):
-            if step <= reach:
-                break
-            reach += step * (extent - 1)
-        else:
-            return  # each step goes beyond all that the smaller ones reach
-        places = np.zeros(1, dtype=np.int64)
-        for step, extent in steps:
-            places = np.add.outer(places, step * np.arange(extent)).ravel()
-        if len(np.unique(places)) < len(places):
-            self._refuse_two_values()
-
     def _settle(self, ids: Ids, origins: tuple[Origin, ...], change: int) -> None:
         storage = self.storage
-        storage.undefined_count += change
-        storage.undefined = Undefined(ids, origins) if storage.undefined_count else None
+        count = storage.undefined_count + change
+        storage.undefined_count = count
+        storage.undefined = Undefined(ids, origins) if count else None
 
     def __array__(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("numpy cannot compute on a device tensor; use the nl.* and nisa.* functions")

@@ -1,12 +1,13 @@
-"""Dtypes, casts and arithmetic, as the engines do them: float32 inside, one rounding at the end.
+"""Dtypes and casts, as the engines do them: float32 inside an operation, one rounding at its end.
 
-Sources: "NKI API shared fields" (supported dtypes, type promotion, supported math operators), Neuron SDK
-2.26. Choices where documents are silent are recorded in docs/fidelity.md.
+Sources: "NKI API shared fields" (supported dtypes, type promotion), Neuron SDK 2.26. Choices where documents
+are silent are recorded in docs/fidelity.md. Sums are in :mod:`nkifix.emulator.sums`, functions in
+:mod:`nkifix.emulator.functions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -16,14 +17,43 @@ import numpy.typing as npt
 from nkifix.emulator.faults import KernelFault
 
 Array = npt.NDArray[Any]
-F32 = np.dtype(np.float32)
-BF16 = np.dtype(ml_dtypes.bfloat16)
-FLOATS = {BF16: 16, np.dtype(np.float16): 16, F32: 32}
-"""Floating dtypes that can be stored on the device, with their width in bits."""
-INTEGERS = {np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)}
 Number: TypeAlias = bool | int | float | np.bool_ | np.integer[Any] | np.floating[Any]
 """Compile-time numbers."""
+
+
+@dataclass(frozen=True)
+class MissingDtype:
+    """A dtype of the device that the installed ml_dtypes does not have: can be named, not used."""
+
+    name: str
+
+
+def _of_ml_dtypes(name: str) -> np.dtype[Any] | MissingDtype:
+    scalar = getattr(ml_dtypes, name, None)
+    return MissingDtype(name) if scalar is None else np.dtype(scalar)
+
+
+F32 = np.dtype(np.float32)
+F16 = np.dtype(np.float16)
+BF16 = np.dtype(ml_dtypes.bfloat16)
+TF32 = np.dtype("V4")
+"""TensorFloat-32, in the four bytes of a float32 whose last 13 mantissa bits are zero."""
+E5M2 = np.dtype(ml_dtypes.float8_e5m2)
+E4M3 = _of_ml_dtypes("float8_e4m3")
+"""The IEEE-like format (with infinities, largest finite number 240); ml_dtypes 0.5 and newer."""
+
+FLOATS: dict[np.dtype[Any], tuple[int, int]] = {
+    F32: (8, 23),
+    TF32: (8, 10),
+    BF16: (8, 7),
+    F16: (5, 10),
+    E5M2: (5, 2),
+} | ({E4M3: (4, 3)} if isinstance(E4M3, np.dtype) else {})
+"""Floating dtypes of the device -> bits of their exponent and of their mantissa."""
+INTEGERS = {np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)}
 BOOL = np.dtype(np.bool_)
+SCALARS_OF_ML_DTYPES: tuple[type[Any], ...] = tuple(dtype.type for dtype in FLOATS if dtype not in (F32, F16, TF32))
+"""Scalar types that are no ``np.floating``."""
 
 
 def storage_dtype(dtype: Any) -> np.dtype[Any]:
@@ -34,6 +64,13 @@ def storage_dtype(dtype: Any) -> np.dtype[Any]:
     KernelFault
         For a dtype that the device cannot store.
     """
+    if isinstance(dtype, MissingDtype):
+        raise KernelFault(
+            "",
+            f"nl.{dtype.name} needs a newer ml_dtypes than {ml_dtypes.__version__}",
+            why="numpy itself has no such dtype",
+            next_step="install ml_dtypes 0.5 or newer",
+        )
     resolved: np.dtype[Any] | None
     try:
         resolved = np.dtype(dtype)
@@ -43,9 +80,19 @@ def storage_dtype(dtype: Any) -> np.dtype[Any]:
         raise KernelFault(
             "",
             f"{dtype!r} is no dtype that this emulator can store",
-            next_step="use nl.float32, nl.bfloat16, nl.float16, nl.bool_ or an 8-, 16- or 32-bit integer",
+            next_step="use a dtype of nl: a float of 8, 16 or 32 bits, nl.bool_ or an 8-, 16- or 32-bit integer",
         )
     return resolved
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The dtype's name in ``nl``."""
+    return "tfloat32" if dtype == TF32 else dtype.name
+
+
+def element_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The numpy dtype in which elements of ``dtype`` lie in memory; another one for tfloat32 only."""
+    return F32 if dtype == TF32 else dtype
 
 
 def promote(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
@@ -53,13 +100,22 @@ def promote(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     if a == b:
         return a
     a, b = (np.dtype(np.uint8) if d == BOOL else d for d in (a, b))
+    if a in FLOATS and b in FLOATS:
+        return _wider_float(a, b)
     if a in FLOATS or b in FLOATS:
-        if a in FLOATS and b in FLOATS:
-            # Two different 16-bit formats meet in float32.
-            return a if FLOATS[a] > FLOATS[b] else b if FLOATS[b] > FLOATS[a] else F32
         return a if a in FLOATS else b
     wider = np.promote_types(a, b)
     return wider if wider in INTEGERS else F32
+
+
+def _wider_float(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """The format whose exponent and mantissa hold the other's; bfloat16 for two of 8 bits, else float32."""
+    (exponent_a, mantissa_a), (exponent_b, mantissa_b) = FLOATS[a], FLOATS[b]
+    if exponent_a >= exponent_b and mantissa_a >= mantissa_b:
+        return a
+    if exponent_b >= exponent_a and mantissa_b >= mantissa_a:
+        return b
+    return BF16 if a.itemsize == 1 else F32
 
 
 def scalar_dtype(value: object) -> np.dtype[Any]:
@@ -75,6 +131,16 @@ def as_f32(values: Array) -> npt.NDArray[np.float32]:
     """``values`` in float32; the same array where it is float32 already."""
     converted: npt.NDArray[np.float32] = values if values.dtype == F32 else values.astype(F32)
     return converted
+
+
+def round_to_tf32(values: Array | Number) -> npt.NDArray[np.float32]:
+    """``values`` as float32 numbers with 10 bits of mantissa, rounded to nearest even; NaN stays NaN."""
+    exact = np.array(values, dtype=F32)
+    bits = exact.view(np.uint32)
+    # Adding half of the last kept bit, less one where that bit is even, carries exactly where rounding goes up.
+    rounded = (bits + np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)
+    result: npt.NDArray[np.float32] = np.where(np.isfinite(exact), rounded.view(F32), exact)
+    return result
 
 
 def copy_cast(destination: Array, values: Array | Number, where: npt.NDArray[np.bool_] | None = None) -> None:
@@ -106,111 +172,8 @@ def cast(values: Array, dtype: np.dtype[Any]) -> Array:
     """``values`` rounded once to ``dtype``; the same array where it has that dtype already."""
     if values.dtype == dtype:
         return values
+    if dtype == TF32:
+        return round_to_tf32(values)
     result: Array = np.empty(values.shape, dtype=dtype)
     copy_cast(result, values)
-    return result
-
-
-def sum_last_axes(values: npt.NDArray[np.float32], keep: int) -> npt.NDArray[np.float32]:
-    """Sum of float32 ``values`` over all axes after the first ``keep``.
-
-    The order is frozen, since byte identity between kernels rests on it (docs/fidelity.md, "Sums"): the
-    reduced elements are laid out contiguously in row-major order and summed pairwise: a run of more than
-    128 elements is cut in two near its middle (at a multiple of 8, the shorter part first); a run of 8 to
-    128 goes round-robin into 8 accumulators that are combined as ((0+1)+(2+3))+((4+5)+(6+7)), and its last
-    0 to 7 elements are added one by one; so is a run of less than 8.
-    """
-    rows = np.ascontiguousarray(values).reshape(*values.shape[:keep], -1)
-    return _pairwise(rows)
-
-
-_NUMPY_RUN = 4096
-"""Longest run whose sum is left to numpy: some of its versions cut longer ones at their buffer's size."""
-
-
-def _pairwise(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    count = rows.shape[-1]
-    if count > _NUMPY_RUN:
-        half = count // 2
-        half -= half % 8
-        return _pairwise(rows[..., :half]) + _pairwise(rows[..., half:])
-    result: npt.NDArray[np.float32] = np.add.reduce(rows, axis=-1, dtype=np.float32)
-    return result
-
-
-def _rsqrt(x: Array) -> Array:
-    result: Array = np.float32(1.0) / np.sqrt(x)
-    return result
-
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "copy": lambda x: x,
-    "exp": np.exp,
-    "log": np.log,
-    "reciprocal": np.reciprocal,
-    "rsqrt": _rsqrt,
-    "sqrt": np.sqrt,
-    "square": np.square,
-}
-"""Functions of one float32 array, by the name of the ``nl`` or ``np`` function that stands for them."""
-
-BINARY: dict[str, Callable[[Array, Array], Array]] = {
-    "add": np.add,
-    "subtract": np.subtract,
-    "multiply": np.multiply,
-    "divide": np.true_divide,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-}
-"""Functions of two arrays, by name."""
-
-_EXACT_ON_INTEGERS = frozenset({"add", "subtract", "multiply"})
-"""Binary functions that GpSimd computes on 32-bit integers as integers; all others go through float32."""
-
-REDUCTIONS = frozenset({"add", "max", "min"})
-
-_ALIASES = {
-    "amax": "max",
-    "amin": "min",
-    "maximum": "max",
-    "minimum": "min",
-    "sum": "add",
-}
-
-
-def working_dtype(name: str, *operands: np.dtype[Any]) -> np.dtype[Any]:
-    """In what :data:`BINARY` ``name`` is computed: float32, or integers wide enough to hold every result."""
-    if name not in _EXACT_ON_INTEGERS or not all(dtype in INTEGERS for dtype in operands):
-        return F32
-    unsigned = all(dtype.kind == "u" for dtype in operands)
-    return np.dtype(np.uint64) if unsigned and name == "multiply" else np.dtype(np.int64)
-
-
-def operation_name(op: object, allowed: Any, argument: str) -> str:
-    """Name of an operation that was passed as a function (``np.exp``, ``nl.max``, …).
-
-    Raises
-    ------
-    KernelFault
-        Where it is none of ``allowed``.
-    """
-    name = getattr(op, "__name__", None)
-    name = _ALIASES.get(name, name) if isinstance(name, str) else None
-    if name is None or name not in allowed:
-        raise KernelFault(
-            "",
-            f"{argument}={op!r} is not supported",
-            why="only the documented operators exist on the engines",
-            next_step=f"use one of {', '.join(f'nl.{n}' for n in sorted(allowed))}",
-        )
-    return name
-
-
-def reduce_last_axes(values: npt.NDArray[np.float32], keep: int, name: str) -> npt.NDArray[np.float32]:
-    """Reduce float32 ``values`` over all axes after the first ``keep`` with add, max or min."""
-    if name == "add":
-        return sum_last_axes(values, keep)
-    rows = np.ascontiguousarray(values).reshape(*values.shape[:keep], -1)
-    reducer = np.maximum if name == "max" else np.minimum
-    result: npt.NDArray[np.float32] = reducer.reduce(rows, axis=-1)
     return result

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+import json
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 from nkifix.emulator.rules import RULES, check_names
 from nkifix.errors import RefusalError
@@ -31,6 +32,9 @@ class Params:
         ``program`` runs grid programs and ``affine_range`` iterations in order, ``shuffled`` in a random one.
     seed:
         Seed of that random order.
+    arithmetic:
+        False prices a kernel: shapes, masks, control flow and rules as always, but no element is computed, and
+        what comes out holds nothing of meaning.
     """
 
     target: Target = "trn1"
@@ -39,6 +43,7 @@ class Params:
     rules_off: frozenset[str] = frozenset()
     order: Order = "program"
     seed: int = 0
+    arithmetic: bool = True
 
     def __post_init__(self) -> None:
         for name, choices in (("target", Target), ("storage", Precision), ("order", Order)):
@@ -48,6 +53,20 @@ class Params:
                     next_step=f"choose one of {', '.join(get_args(choices))}",
                 )
         check_names(self.rules_on, self.rules_off)
+
+    def to_text(self) -> str:
+        """What differs from the default, as JSON; for another process."""
+        chosen = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
+        return json.dumps(
+            {name: sorted(value) if isinstance(value, frozenset) else value for name, value in chosen.items()}
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> Params:
+        """What :meth:`to_text` wrote."""
+        chosen: dict[str, Any] = json.loads(text)
+        rules: dict[str, Any] = {name: frozenset(value) for name, value in chosen.items() if isinstance(value, list)}
+        return cls(**(chosen | rules))
 
     def enforces(self, rule: str) -> bool:
         """Whether the rule of that name is enforced."""

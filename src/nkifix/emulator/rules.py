@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from nkifix.errors import RefusalError
 
 _CATALOGUE = "nki.errors, Neuron SDK 2.26"
+_DIRECT_ALLOCATION = "NKI direct allocation developer guide, Neuron SDK 2.26"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +98,57 @@ RULES: dict[str, Rule] = {
     "err_unsupported_memory": Rule(summary="an operand lives where its engine reaches"),
     "err_unsupported_mixing_basic_advanced_tensor_indexing": Rule(summary="slices and index ranges are not mixed"),
     "err_while_loop_requires_unconditional_entry": Rule(summary="a while loop's first round is unconditional"),
+    "index-not-affine": Rule(
+        summary="a tensor is not indexed by a product of loop indices; remainders and quotients by a constant are "
+        "accepted, because shipped kernels use them",
+        source="err_unsupported_expression_in_mask, and index arithmetic in the programming model, Neuron SDK 2.26",
+        optional=True,
+    ),
+    "loop-carried-python-value": Rule(
+        summary="a Python number is not changed by the body of a device loop and used, since the body is traced once",
+        source="programming model and NKI migration guide, Neuron SDK 2.26 and 2.27",
+        optional=True,
+    ),
     "nc-version": Rule(
         summary="an instruction is used on NeuronCores that have it", source="nki.isa reference, Neuron SDK 2.26"
     ),
     "engine-operation": Rule(
         summary="an instruction runs on an engine that can execute it", source="nki.isa reference, Neuron SDK 2.26"
+    ),
+    "physical-cores": Rule(
+        summary="a launch grid has as many physical NeuronCores as the target: nl.nc(2) needs trn2",
+        source="nl.nc in the nki.language reference, Neuron SDK 2.26",
+        optional=True,
+    ),
+    "overwritten-tensor": Rule(
+        summary="a directly allocated tensor is not read after another was written over it",
+        source=_DIRECT_ALLOCATION,
+        optional=True,
+    ),
+    "mixed-allocation": Rule(
+        summary="a directly allocated kernel allocates all its tensors directly, results of instructions included",
+        source=_DIRECT_ALLOCATION,
+        optional=True,
+    ),
+    "allocated-kernel-hbm": Rule(
+        summary="a directly allocated kernel declares no tensors in HBM but its outputs",
+        source=_DIRECT_ALLOCATION,
+        optional=True,
+    ),
+    "allocation-alignment": Rule(
+        summary="an address in SBUF is a multiple of sbuf_min_align", source=_DIRECT_ALLOCATION
+    ),
+    "on-chip-capacity": Rule(
+        summary="a tile fits into a partition, and a directly allocated one ends within it", source=_DIRECT_ALLOCATION
+    ),
+    "psum-bank": Rule(
+        summary="a directly allocated PSUM tile is in one bank, from its first byte and partition 0",
+        source=_DIRECT_ALLOCATION,
+    ),
+    "partition-start": Rule(
+        summary="more than 64 partitions start at 0, more than 32 at 0 or 64, others at 0, 32, 64 or 96",
+        source="Trainium/Inferentia2 architecture guide, Neuron SDK 2.26",
+        optional=True,
     ),
 }
 """Every rule, by name."""

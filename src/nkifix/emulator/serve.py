@@ -16,7 +16,8 @@ from typing import TypeAlias
 
 from nkifix.emulator import machine, torch_xla_stub
 from nkifix.emulator.forget import forget_imports_since
-from nkifix.emulator.frontends.legacy import isa, kernel, language, typing
+from nkifix.emulator.frontends.legacy import compiler, isa, kernel, language, typing
+from nkifix.emulator.frontends.legacy.compiler import backends, psum, sbuf
 from nkifix.emulator.params import Params
 from nkifix.errors import BackendError, MissingExtraError
 
@@ -34,6 +35,10 @@ def _public(module: ModuleType) -> dict[str, object]:
 _NEURONXCC: Modules = {
     "neuronxcc": {},
     "neuronxcc.nki": _public(kernel),
+    "neuronxcc.nki.compiler": _public(compiler),
+    "neuronxcc.nki.compiler.psum": _public(psum),
+    "neuronxcc.nki.compiler.sbuf": _public(sbuf),
+    **backends.MODULES,
     "neuronxcc.nki.isa": _public(isa),
     "neuronxcc.nki.language": _public(language),
     "neuronxcc.nki.typing": _public(typing),

@@ -1,4 +1,4 @@
-"""Allocation, initial values and random numbers."""
+"""Allocation, initial values and constants."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkifix.emulator.faults import UndefinedReadFault
 from nkifix.emulator.frontends.legacy import language as nl
 from nkifix.emulator.frontends.legacy.tensor import LegacyTensor
 from nkifix.emulator.machine import Launch, Program, executing
 from nkifix.emulator.memory import Space
 from nkifix.emulator.params import Params
-from tests.emulator.kernels import holes, refuses, running, same_bytes, tile, values
+from tests.emulator.kernels import hbm, holes, refuses, running, same_bytes, tile, values
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +53,9 @@ def test_size_alone_is_a_shape_in_hbm() -> None:
     assert nl.ndarray(5, np.float32, buffer=nl.hbm).shape == (5,)
 
 
-@pytest.mark.parametrize("given", [{"lazy_initialization": True}, {"lazy_initialization": False}, {}], ids=str)
+@pytest.mark.parametrize(
+    "given", [{"lazy_initialization": True}, {"lazy_initialization": False}, {"buffer": None}, {}], ids=str
+)
 def test_default_buffer_is_sbuf(given: dict[str, Any]) -> None:
     for make in (nl.ndarray, nl.zeros, nl.ones):
         assert make((2, 2), np.float32, **given).space is Space.SBUF
@@ -70,7 +71,7 @@ def test_default_buffer_is_sbuf(given: dict[str, Any]) -> None:
         pytest.param(lambda: nl.full((2, 3), nl.fp32.min, np.float32), np.finfo(np.float32).min, id="lowest"),
         pytest.param(lambda: nl.full((2, 3), 300, np.int8), 127, id="full of an integer, saturated"),
         pytest.param(lambda: nl.full((2, 3), np.int8(3), np.float32), 3, id="full of a typed number"),
-        pytest.param(lambda: nl.full((2, 3), nl.bfloat16(0.5), np.float32), 0.5, id="full of a bfloat16"),
+        pytest.param(lambda: nl.full((2, 3), ml_dtypes.bfloat16(0.5), np.float32), 0.5, id="full of a bfloat16"),
         pytest.param(lambda: nl.full((2, 3), 2**24 + 1, np.int32), 2**24 + 1, id="full of a large integer"),
     ],
 )
@@ -100,7 +101,6 @@ def test_name_is_kept_for_messages() -> None:
         pytest.param(lambda: nl.ndarray((2, True), np.float32), "positive whole numbers", id="size of a bool"),
         pytest.param(lambda: nl.ndarray("ab", np.float32), "positive whole numbers", id="string"),
         pytest.param(lambda: nl.ndarray((2, 2), np.float32, buffer="sbuf"), "is no memory", id="buffer by name"),
-        pytest.param(lambda: nl.ndarray((2, 2), np.float32, buffer=None), "is no memory", id="no buffer"),
         pytest.param(lambda: nl.ndarray((2, 2), np.float64), "no dtype", id="dtype"),
         pytest.param(lambda: nl.ndarray((128,), np.float32), "insufficient rank", id="vector on chip"),
         pytest.param(lambda: nl.ndarray((2, nl.par_dim(4)), np.float32), r"insufficient rank", id="par_dim last"),
@@ -147,91 +147,50 @@ def test_shared_hbm_is_one_memory_for_all_programs() -> None:
     assert made[0][1].storage is not made[1][1].storage
 
 
-# --------------------------------------------------------------------------------------------- random
+# ------------------------------------------------------------------------------- like another tensor
 
 
-def drawn(seed: Any, rate: Any = 0.5) -> Any:
-    with running():
-        if seed is not None:
-            nl.random_seed(seed)
-        return values(nl.dropout(tile(np.ones((64, 64))), rate))
+@pytest.mark.parametrize("make", [nl.empty_like, nl.zeros_like], ids=lambda f: f.__name__)
+def test_tensor_like_another_lives_in_sbuf(make: Any) -> None:
+    for model in (tile(np.ones((2, 3)), nl.bfloat16), hbm(np.ones((2, 3), dtype=ml_dtypes.bfloat16))):
+        made = make(model)
+        assert (made.shape, made.dtype, made.space) == ((2, 3), np.dtype(nl.bfloat16), Space.SBUF)
+        assert holes(made).all() == (make is nl.empty_like)
+        other = make(model, np.int8, buffer=nl.psum, name="scores")
+        assert (other.dtype, other.space) == (np.dtype(np.int8), Space.PSUM)
+        assert "scores" in other.storage.describe()
 
 
-def test_seed_decides_what_is_dropped() -> None:
-    assert same_bytes(drawn(3), drawn(3))
-    assert same_bytes(drawn(3), drawn(tile([[3]], np.int32)))
-    assert same_bytes(drawn(-1), drawn(2**32 - 1))
-    assert not same_bytes(drawn(3), drawn(4))
-    assert same_bytes(drawn(None), drawn(0))
+def test_tensor_like_another_keeps_its_block_dimensions() -> None:
+    model = nl.ndarray((4, nl.par_dim(2), 3), np.float32)
+    assert nl.empty_like(model).partition_axis == 1
 
 
-def test_generator_goes_on() -> None:
-    nl.random_seed(1)
-    first = values(nl.dropout(tile(np.ones((64, 64))), 0.5))
-    assert not same_bytes(first, values(nl.dropout(tile(np.ones((64, 64))), 0.5)))
+def test_refuses_tensor_like_what_is_none() -> None:
+    for make in (nl.empty_like, nl.zeros_like):
+        with refuses("", "takes a tensor as its model, got ndarray"):
+            make(np.ones((2, 2)))
+    with refuses("err_hbm_tensor_with_init_value_not_supported"):
+        nl.zeros_like(tile([[1.0]]), buffer=nl.shared_hbm)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.25, 0.75, 1.0])
-def test_dropout_drops_at_its_rate(rate: float) -> None:
-    x = np.random.default_rng(0).random((64, 64)).astype(np.float32) + 1
-    nl.random_seed(7)
-    result = values(nl.dropout(tile(x), rate))
-    assert ((result == 0) | (result == x)).all()
-    assert abs((result == 0).mean() - rate) < 0.03
-    if rate in (0.0, 1.0):
-        assert (result == 0).mean() == rate
+# ------------------------------------------------------------------------------------------ constants
 
 
-def test_dropout_takes_its_rate_from_a_tile_of_one_element() -> None:
-    assert same_bytes(drawn(5, 0.25), drawn(5, tile([[0.25]])))
-    result = nl.dropout(tile(np.ones((4, 2))), tile([[0.25]], holes=True))
-    assert holes(result).all()
+def test_constant_lies_in_hbm() -> None:
+    constant = nl.shared_constant(np.array([[1.5, -2.0]], dtype=np.float32), dtype=nl.bfloat16)
+    assert (constant.space, constant.dtype) == (Space.HBM, np.dtype(nl.bfloat16))
+    assert values(nl.load(constant)).tolist() == [[1.5, -2.0]]
+    assert nl.shared_constant(np.zeros((2, 2), dtype=np.int8)).dtype == np.dtype(np.int8)
 
 
-def test_dropout_casts_and_masks() -> None:
-    assert nl.dropout(tile(np.ones((2, 2)), np.int8), 0.0).dtype == np.dtype(np.int8)
-    result = nl.dropout(
-        tile(np.ones((1, 3)), holes=[[1, 0, 0]]), 0.0, dtype=nl.bfloat16, mask=nl.arange(3)[None, :] < 2
-    )
-    assert result.dtype == np.dtype(nl.bfloat16)
-    assert holes(result).tolist() == [[True, False, True]]
-    assert holes(nl.dropout(tile(np.ones((1, 3))), 0.5, mask=False)).all()
-    view = tile([[1.0, 2.0]])[nl.arange(1)[:, None], nl.arange(3)[None, :]]
-    nl.dropout(view, 0.5, mask=nl.arange(3)[None, :] < 2)
-    with refuses("err_tensor_access_out_of_bound"):
-        nl.dropout(view, 0.5)
+def test_identity_matrix_is_one_of_uint8() -> None:
+    assert same_bytes(values(nl.load(nl.shared_identity_matrix(3))), np.identity(3, dtype=np.uint8))
+    assert nl.shared_identity_matrix(n=2, dtype=nl.bfloat16).dtype == np.dtype(nl.bfloat16)
 
 
-@pytest.mark.parametrize("rate", [None, "0.5", np.array([0.5])], ids=["None", "str", "array"])
-def test_refuses_rate_that_is_neither_number_nor_tile(rate: Any) -> None:
-    with refuses("", "dropout: rate must be a tensor"):
-        nl.dropout(tile(np.ones((2, 2))), rate)
-
-
-@pytest.mark.parametrize("shape", [(4, 1), (1, 2), (2, 2), (2, 1, 1)], ids=str)
-def test_refuses_rate_of_several_elements_that_is_no_column(shape: tuple[int, ...]) -> None:
-    with refuses("", r"a tile of one element or of shape \(2, 1\), got shape"):
-        nl.dropout(tile(np.ones((2, 2))), tile(np.zeros(shape)))
-
-
-def test_dropout_takes_a_rate_per_partition() -> None:
-    rates = tile([[0.0], [1.0]])
-    assert values(nl.dropout(tile(np.ones((2, 2, 2))), rates))[:, 0, 0].tolist() == [1.0, 0.0]
-    result = nl.dropout(tile(np.ones((2, 3, 2))), tile([[0.0], [0.0]], holes=[[0], [1]]))
-    assert holes(result)[:, 0, 0].tolist() == [False, True]
-
-
-@pytest.mark.parametrize("seed", [None, 1.5, "1", True], ids=str)
-def test_refuses_seed_that_is_no_whole_number(seed: Any) -> None:
-    with refuses("", "a seed is a whole number"):
-        nl.random_seed(seed)
-
-
-def test_refuses_seed_from_a_tile_of_floats() -> None:
-    with refuses("", "a seed is a whole number or an integer tile"):
-        nl.random_seed(tile([[1.0]]))
-
-
-def test_refuses_undefined_seed() -> None:
-    with pytest.raises(UndefinedReadFault, match=r"random_seed uses an undefined seed(.|\n)*first read by random_seed"):
-        nl.random_seed(tile([[1]], np.int32, holes=True))
+def test_refuses_constant_of_a_tile_or_of_a_host_dtype() -> None:
+    with refuses("", "takes a host array"):
+        nl.shared_constant(tile([[1.0]]))
+    with refuses("", "no dtype"):
+        nl.shared_constant(np.identity(2))

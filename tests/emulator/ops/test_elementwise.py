@@ -1,4 +1,4 @@
-"""Arithmetic, activations, selection and reductions."""
+"""Arithmetic, functions of one tile, and selection."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nkifix.emulator.faults import EmulatorWarning, UndefinedReadFault
 from nkifix.emulator.frontends.legacy import isa as nisa
 from nkifix.emulator.frontends.legacy import language as nl
 from nkifix.emulator.memory import Space
+from nkifix.emulator.sums import sum_last_axes
 from tests.emulator.kernels import hbm, holes, refuses, running, same_bytes, tile, values
 
 BF16 = ml_dtypes.bfloat16
@@ -165,6 +166,193 @@ def test_binary_operand_may_be_out_of_bounds_where_masked() -> None:
         nl.add(view, 1)
 
 
+# --------------------------------------------------------------------------------------- more binary
+
+
+@pytest.mark.parametrize(
+    ("compute", "oracle"),
+    [
+        pytest.param(nl.equal, operator.eq, id="equal"),
+        pytest.param(nl.not_equal, operator.ne, id="not_equal"),
+        pytest.param(nl.less, operator.lt, id="less"),
+        pytest.param(nl.less_equal, operator.le, id="less_equal"),
+        pytest.param(nl.greater, operator.gt, id="greater"),
+        pytest.param(nl.greater_equal, operator.ge, id="greater_equal"),
+        pytest.param(nl.logical_and, np.logical_and, id="logical_and"),
+        pytest.param(nl.logical_or, np.logical_or, id="logical_or"),
+        pytest.param(nl.logical_xor, np.logical_xor, id="logical_xor"),
+    ],
+)
+def test_comparison_gives_bools(compute: Callable[..., Any], oracle: Callable[[Any, Any], Any]) -> None:
+    a, b = np.array([[0.0, 1.0, 2.0]], dtype=np.float32), np.array([[0.0, 2.0, 1.0]], dtype=np.float32)
+    assert same_bytes(values(compute(tile(a), tile(b))), oracle(a, b))
+    assert same_bytes(values(compute(tile(a), 1)), oracle(a, 1))
+    assert same_bytes(values(compute(tile(a), tile(b), dtype=np.float32)), oracle(a, b).astype(np.float32))
+
+
+def test_logical_not_gives_bools() -> None:
+    assert same_bytes(values(nl.logical_not(tile([[0.0, -0.5]]))), np.array([[True, False]]))
+
+
+@pytest.mark.parametrize(
+    ("compute", "a", "b", "dtype", "expected"),
+    [
+        pytest.param(nl.bitwise_and, 0b1100, 0b1010, np.uint8, 0b1000, id="and"),
+        pytest.param(nl.bitwise_or, 0b1100, 0b1010, np.int16, 0b1110, id="or"),
+        pytest.param(nl.bitwise_xor, 0b1100, 0b1010, np.int32, 0b0110, id="xor"),
+        pytest.param(nl.bitwise_xor, True, True, bool, False, id="xor of bools"),
+        pytest.param(nl.left_shift, 3, 4, np.int32, 48, id="left_shift"),
+        pytest.param(nl.right_shift, 48, 4, np.int32, 3, id="right_shift"),
+        pytest.param(nl.right_shift, -1, 1, np.int32, 2**31 - 1, id="right_shift is logical"),
+        pytest.param(nl.bitwise_or, 2**31, 1, np.uint32, 2**31 + 1, id="32 bits stay exact"),
+    ],
+)
+def test_bits_of_integers(compute: Callable[..., Any], a: int, b: int, dtype: Any, expected: int) -> None:
+    result = compute(tile([[a]], dtype), tile([[b]], dtype))
+    assert (result.dtype, values(result).tolist()) == (np.dtype(dtype), [[expected]])
+
+
+def test_bits_of_an_unsigned_tile_and_a_number_stay_integers() -> None:
+    result = nl.bitwise_and(tile([[2**32 - 1]], np.uint32), 0xFFFF)
+    assert (result.dtype, values(result).tolist()) == (np.dtype(np.uint32), [[0xFFFF]])
+    assert nl.bitwise_and(tile([[3]], np.int8), 1).dtype == np.dtype(np.int32)
+    assert nl.bitwise_and(tile([[3]], np.int8), 1, dtype=np.float32).dtype == np.dtype(np.float32)
+
+
+@pytest.mark.parametrize("other", [1.5, None], ids=["number", "tile"])
+def test_refuses_bits_of_a_float(other: Any) -> None:
+    with refuses("", "bitwise_and takes integers, got float32"):
+        nl.bitwise_and(tile([[1]], np.int32), tile([[1.0]]) if other is None else other)
+
+
+def test_invert() -> None:
+    result = nl.invert(tile([[0, 5]], np.uint8))
+    assert same_bytes(values(result), np.array([[255, 250]], dtype=np.uint8))
+    assert nl.invert(tile([[0]], np.uint8), dtype=np.int32).dtype == np.dtype(np.int32)
+    masked = nl.invert(tile([[1, 2, 3]], np.int8, holes=[[1, 0, 0]]), mask=row(3) < 2)
+    assert holes(masked).tolist() == [[True, False, True]]
+    assert holes(nl.invert(tile([[1]], np.int8), mask=False)).all()
+
+
+def test_refuses_invert_of_bools_and_floats() -> None:
+    with refuses("", "invert of a bool tile"):
+        nl.invert(tile([[True]], bool))
+    with refuses("", "invert takes integers, got bfloat16"):
+        nl.invert(tile([[1.0]], BF16))
+
+
+@pytest.mark.parametrize(
+    ("compute", "oracle"),
+    [
+        pytest.param(nl.power, np.power, id="power"),
+        pytest.param(nl.mod, np.mod, id="mod"),
+        pytest.param(nl.fmod, np.fmod, id="fmod"),
+    ],
+)
+def test_power_and_remainders(compute: Callable[..., Any], oracle: Callable[[Any, Any], Any]) -> None:
+    a, b = np.array([[7.0, -7.0, 2.0]], dtype=np.float32), np.array([[3.0, 3.0, -2.0]], dtype=np.float32)
+    assert same_bytes(values(compute(tile(a), tile(b))), oracle(a, b))
+
+
+def test_remainders_take_dtype_and_mask_by_position() -> None:
+    for compute in (nl.mod, nl.fmod):
+        result = compute(tile([[7.0, 8.0]]), 4, np.int8, row(2) < 1)
+        assert (result.dtype, values(result)[0, 0]) == (np.dtype(np.int8), 3)
+        assert holes(result).tolist() == [[False, True]]
+
+
+# ---------------------------------------------------------------------------------------------- where
+
+
+def test_where_chooses_by_condition() -> None:
+    x, y = random(2, 3), random(2, 3, seed=1)
+    condition = np.array([[1, 0, 2], [0, -1, 0]], dtype=np.int8)
+    assert same_bytes(values(nl.where(tile(condition, np.int8), tile(x), tile(y))), np.where(condition != 0, x, y))
+    assert same_bytes(values(nl.where(tile(x) > 0, tile(x), 0.0)), np.where(x > 0, x, np.float32(0)))
+    assert same_bytes(values(nl.where(tile(x) > 0, tile(x[:, :1]), tile(y[:1]))), np.where(x > 0, x[:, :1], y[:1]))
+
+
+@pytest.mark.parametrize(
+    ("y", "dtype", "expected"),
+    [
+        pytest.param(0, None, BF16, id="integer"),
+        pytest.param(0.0, None, np.float32, id="float"),
+        pytest.param(0.0, BF16, BF16, id="asked for"),
+    ],
+)
+def test_dtype_of_where(y: Any, dtype: Any, expected: Any) -> None:
+    x = tile([[1.0]], BF16)
+    assert nl.where(x, x, y, dtype=dtype).dtype == np.dtype(expected)
+
+
+def test_where_is_undefined_where_what_it_chose_is() -> None:
+    condition = tile([[1.0, 1.0, 0.0, 0.0, 1.0]], holes=[[0, 0, 0, 0, 1]])
+    x = tile(np.ones((1, 5)), holes=[[1, 0, 1, 0, 0]])
+    y = tile(np.ones((1, 5)), holes=[[1, 1, 1, 0, 0]])
+    assert holes(nl.where(condition, x, y)).tolist() == [[True, False, True, False, True]]
+    assert holes(nl.where(condition, x, 1.0)).tolist() == [[True, False, False, False, True]]
+    assert holes(nl.where(condition, x, y, mask=False)).all()
+    three = tile(np.ones((1, 3)))
+    assert holes(nl.where(three, three, 0, mask=row(3) < 2)).tolist() == [[False, False, True]]
+
+
+def test_refuses_where_of_a_number_in_place_of_the_tile() -> None:
+    with refuses("", "where: x must be a tensor"):
+        nl.where(tile([[1.0]]), 1.0, tile([[1.0]]))
+    with refuses(MISMATCH):
+        nl.where(tile(np.ones((2, 1))), tile(np.ones((3, 1))), 0.0)
+
+
+# ------------------------------------------------------------------------------- ranges of activations
+
+
+@pytest.mark.parametrize(
+    ("compute", "bad", "good"),
+    [
+        pytest.param(nl.log, 0.0, 2.0, id="log"),
+        pytest.param(nl.sqrt, 0.0, 2.0, id="sqrt"),
+        pytest.param(nl.sin, 4.0, 3.0, id="sin"),
+        pytest.param(nl.arctan, -2.0, 1.5, id="arctan"),
+    ],
+)
+def test_input_outside_of_the_documented_range_warns(compute: Callable[..., Any], bad: float, good: float) -> None:
+    with pytest.warns(EmulatorWarning, match=rf"{compute.__name__} of {bad}: .* documented to be invalid"):
+        result = compute(tile([[bad, good]]))
+    exact = getattr(np, compute.__name__)
+    assert same_bytes(values(result), exact(np.array([[bad, good]], dtype=np.float32)))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("compute", [nl.log, nl.sqrt, nl.sin, nl.arctan], ids=lambda f: f.__name__)
+def test_input_that_does_not_matter_gives_no_warning(compute: Callable[..., Any]) -> None:
+    compute(tile([[1.0, 1.5]]))
+    compute(tile([[1.0, -4.0]]), mask=row(2) < 1)
+    compute(tile([[1.0, -4.0]], holes=[[0, 1]]))
+    compute(tile([[np.nan]]))
+
+
+@pytest.mark.parametrize("op", [np.log, nl.rsqrt, nl.reciprocal], ids=["log", "rsqrt", "reciprocal"])
+def test_activation_warns_of_its_own_argument(op: Any) -> None:
+    with pytest.warns(EmulatorWarning, match="documented to be invalid"):
+        nisa.activation(op, tile([[1.0]]), bias=tile([[-1.0]]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_activation_without_a_range_gives_no_warning() -> None:
+    nisa.activation(np.exp, tile([[1e30]]))
+    nisa.activation(nl.rsqrt, tile([[0.0]]), bias=tile([[1.0]]))
+
+
+def test_function_of_one_tile_may_be_masked_off() -> None:
+    assert holes(nl.exp(tile([[1.0]]), mask=False)).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("compute", [nl.rsqrt, nl.reciprocal, nl.exp, nl.tanh], ids=lambda f: f.__name__)
+def test_function_of_another_engine_or_without_a_range_gives_no_warning(compute: Callable[..., Any]) -> None:
+    compute(tile([[0.0, 2.0**120]]))
+
+
 # ----------------------------------------------------------------------------------------------- copy
 
 
@@ -276,7 +464,7 @@ def test_refuses_bias_that_is_neither_number_nor_tile(value: Any) -> None:
         nisa.activation(np.exp, tile(np.ones((4, 8))), bias=value)
 
 
-@pytest.mark.parametrize("op", [np.tanh, "exp", None], ids=["np.tanh", "a string", "None"])
+@pytest.mark.parametrize("op", [np.cos, "exp", None], ids=["np.cos", "a string", "None"])
 def test_refuses_activation_by_another_function(op: Any) -> None:
     with refuses("", "op=.* is not supported"):
         nisa.activation(op, tile(np.ones((4, 8))))
@@ -337,8 +525,8 @@ def test_activation_reduce_sums_before_the_cast(reduce_op: Any) -> None:
     )
     exact = np.exp(x * np.float32(0.5) + np.float32(-1.0))
     assert same_bytes(values(result), exact.astype(BF16))
-    assert same_bytes(values(sums)[:, 0], numeric.sum_last_axes(exact, 1))
-    assert not same_bytes(values(sums)[:, 0], numeric.sum_last_axes(exact.astype(BF16).astype(np.float32), 1))
+    assert same_bytes(values(sums)[:, 0], sum_last_axes(exact, 1))
+    assert not same_bytes(values(sums)[:, 0], sum_last_axes(exact.astype(BF16).astype(np.float32), 1))
 
 
 def test_activation_reduce_writes_a_column_of_a_buffer_in_its_dtype() -> None:
@@ -346,7 +534,7 @@ def test_activation_reduce_writes_a_column_of_a_buffer_in_its_dtype() -> None:
     x = random(3, 2, 5)
     nisa.activation_reduce(np.copy, tile(x), reduce_op=np.add, reduce_res=buffer[:, 2])
     assert holes(buffer).tolist() == [[True, True, False, True]] * 3
-    assert same_bytes(values(buffer)[:, 2], numeric.sum_last_axes(x, 1).astype(BF16))
+    assert same_bytes(values(buffer)[:, 2], sum_last_axes(x, 1).astype(BF16))
 
 
 @pytest.mark.parametrize("n", [7, 8, 129, 500])
@@ -374,7 +562,7 @@ def test_activation_reduce_may_put_its_sum_into_its_data() -> None:
     data = tile(x)
     result = nisa.activation_reduce(np.copy, data, reduce_op=np.add, reduce_res=data[:, 0])
     assert same_bytes(values(result), x)
-    assert same_bytes(values(data)[:, 0], numeric.sum_last_axes(x, 1))
+    assert same_bytes(values(data)[:, 0], sum_last_axes(x, 1))
 
 
 def test_activation_reduce_masked_off_leaves_the_sum() -> None:
@@ -386,11 +574,10 @@ def test_activation_reduce_masked_off_leaves_the_sum() -> None:
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        pytest.param({"reduce_op": np.max}, "reduce_op=", id="max"),
+        pytest.param({"reduce_op": np.exp}, "reduce_op=", id="no reduction"),
         pytest.param({"reduce_op": None}, "reduce_op=", id="no operator"),
-        pytest.param({"reduce_res": None}, "must be a tile, got NoneType", id="no tile"),
-        pytest.param({"reduce_res": np.zeros((2, 1))}, "must be a tile, got ndarray", id="array"),
-        pytest.param({"mask": row(3) < 2}, "not emulated yet", id="mask of elements"),
+        pytest.param({"reduce_res": None}, "must be a tensor, got NoneType", id="no tile"),
+        pytest.param({"reduce_res": np.zeros((2, 1))}, "must be a tensor, got ndarray", id="array"),
     ],
 )
 def test_refuses_activation_reduce_with(given: dict[str, Any], match: str) -> None:
@@ -399,9 +586,11 @@ def test_refuses_activation_reduce_with(given: dict[str, Any], match: str) -> No
         nisa.activation_reduce(np.exp, tile(np.ones((2, 3))), **arguments)
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (1, 1), (2, 1, 1)], ids=str)
-def test_refuses_activation_reduce_into_another_shape(shape: tuple[int, ...]) -> None:
-    with refuses("", r"reduce_res must have shape \(2, 1\)"):
+@pytest.mark.parametrize(
+    ("shape", "code"), [((2, 3), ""), ((1, 1), "err_num_partition_mismatch")], ids=["more elements", "partitions"]
+)
+def test_refuses_activation_reduce_into_another_shape(shape: tuple[int, ...], code: str) -> None:
+    with refuses(code, "reduce_res"):
         nisa.activation_reduce(np.exp, tile(np.ones((2, 3))), reduce_op=np.add, reduce_res=tile(np.zeros(shape)))
 
 
@@ -505,94 +694,6 @@ def test_affine_select_of_psum_warns_once_per_line() -> None:
         [nisa.affine_select(i > j, psum, 0.0) for _ in range(2)]
     assert len(caught) == 1
     assert caught[0].filename == __file__
-
-
-# ----------------------------------------------------------------------------------------- reductions
-
-
-@pytest.mark.parametrize(
-    ("axis", "shape"),
-    [
-        pytest.param(1, (3, 1), id="1 of rank 2"),
-        pytest.param(-1, (3, 1), id="-1 of rank 2"),
-        pytest.param([1], (3, 1), id="list"),
-        pytest.param(2, (3, 4), id="2 of rank 3"),
-        pytest.param((1, 2), (3, 1), id="1 and 2"),
-        pytest.param([2, 1], (3, 1), id="2 and 1"),
-        pytest.param((-1, 1), (3, 1), id="-1 and 1"),
-        pytest.param((-2, -1), (3, 1), id="-2 and -1"),
-    ],
-)
-def test_reduction_over_trailing_free_dimensions(axis: Any, shape: tuple[int, ...]) -> None:
-    rank = 2 if axis in (1, -1, [1]) else 3
-    x = random(3, 20) if rank == 2 else random(3, 4, 5)
-    axes = tuple(np.atleast_1d(axis))
-    assert same_bytes(values(nl.max(tile(x), axis)), np.max(x, axis=axes).reshape(shape))
-    assert same_bytes(values(nl.min(tile(x), axis)), np.min(x, axis=axes).reshape(shape))
-    keep = 2 if axis == 2 else 1
-    assert same_bytes(values(nl.sum(tile(x), axis)), numeric.sum_last_axes(x, keep).reshape(shape))
-    assert nisa.tensor_reduce(np.add, tile(x), axis).shape == shape
-
-
-@pytest.mark.parametrize("axis", [0, (0, 1), -2, (), (1, 1), 2, (1, 2), 5], ids=str)
-def test_refuses_reduction_over_other_dimensions(axis: Any) -> None:
-    with refuses("", "reduces the trailing free dimensions"):
-        nl.sum(tile(np.ones((3, 4))), axis)
-
-
-def test_refuses_reduction_with_a_gap() -> None:
-    with refuses("", "axis 1 of a rank-3 tile"):
-        nl.sum(tile(np.ones((3, 4, 5))), 1)
-
-
-@pytest.mark.parametrize("op", [np.add, nl.add, np.sum, nl.sum], ids=["np.add", "nl.add", "np.sum", "nl.sum"])
-def test_tensor_reduce_adds_in_float32(op: Any) -> None:
-    x = random(3, 500).astype(BF16)
-    total = numeric.sum_last_axes(x.astype(np.float32), 1)[:, None]
-    assert same_bytes(values(nisa.tensor_reduce(op, tile(x, BF16), 1)), total.astype(BF16))
-    assert same_bytes(values(nisa.tensor_reduce(op, tile(x, BF16), 1, dtype=np.float32)), total)
-    assert same_bytes(values(nisa.tensor_reduce(op, tile(x, BF16), 1, dtype=np.float32, negate=True)), -total)
-
-
-@pytest.mark.parametrize("op", [np.max, nl.max, np.maximum, nl.maximum], ids=["np.max", "nl.max", "np", "nl"])
-def test_tensor_reduce_takes_the_largest(op: Any) -> None:
-    x = random(3, 9)
-    assert same_bytes(values(nisa.tensor_reduce(op, tile(x), 1)), x.max(axis=1, keepdims=True))
-    assert same_bytes(values(nisa.tensor_reduce(op, tile(x), 1, negate=True)), -x.max(axis=1, keepdims=True))
-
-
-@pytest.mark.parametrize("op", [np.min, nl.min, np.minimum], ids=["np.min", "nl.min", "np.minimum"])
-def test_tensor_reduce_takes_the_smallest(op: Any) -> None:
-    x = random(3, 9)
-    assert same_bytes(values(nisa.tensor_reduce(op, tile(x), 1)), x.min(axis=1, keepdims=True))
-
-
-@pytest.mark.parametrize("op", [np.multiply, np.exp, None], ids=["multiply", "exp", "None"])
-def test_refuses_tensor_reduce_by_another_function(op: Any) -> None:
-    with refuses("", "op=.* is not supported"):
-        nisa.tensor_reduce(op, tile(np.ones((2, 2))), 1)
-
-
-def test_reduction_of_an_undefined_element_is_undefined() -> None:
-    x = tile(np.ones((2, 3)), holes=[[0, 1, 0], [0, 0, 0]])
-    assert holes(nl.sum(x, 1)).tolist() == [[True], [False]]
-    deep = tile(np.ones((2, 2, 2)), holes=[[[0, 1], [0, 0]], [[0, 0], [0, 0]]])
-    assert holes(nl.max(deep, 2)).tolist() == [[True, False], [False, False]]
-
-
-def test_reduction_may_be_masked_off_entirely() -> None:
-    dropped = nl.sum(tile(np.ones((2, 3))), 1, mask=False, dtype=BF16)
-    assert (dropped.shape, dropped.dtype) == ((2, 1), np.dtype(BF16))
-    assert holes(dropped).all()
-    assert values(nl.sum(tile(np.ones((2, 3))), 1, mask=row(3) < 3)).tolist() == [[3.0]] * 2
-    with refuses("", "sum with a mask .* not emulated yet"):
-        nl.sum(tile(np.ones((2, 3))), 1, mask=row(3) < 2)
-
-
-def test_reduction_out_of_bounds_is_refused() -> None:
-    view = tile(np.ones((2, 3)))[nl.arange(2)[:, None], row(4)]
-    with refuses(OUT_OF_BOUNDS):
-        nl.sum(view, 1)
 
 
 # ---------------------------------------------------------------------------------- undefined elements

@@ -9,12 +9,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nkifix.emulator import indexing, machine
+from nkifix.emulator import indexing, observe
 from nkifix.emulator.affine import AffineIndex
 from nkifix.emulator.frontends.legacy import isa as nisa
 from nkifix.emulator.frontends.legacy import language as nl
 from nkifix.emulator.memory import Space
-from nkifix.emulator.numeric import F32
+from nkifix.emulator.numeric import F32, Array
 from nkifix.emulator.ops import operand
 from nkifix.emulator.undefined import Origin, Undefined
 from tests.emulator.kernels import hbm, holes, refuses, running, tile, values
@@ -58,8 +58,12 @@ def test_read_notes_the_first_reader() -> None:
     assert str(undefined.origins[0].first_read).startswith("exp at ")
 
 
-def test_fresh_result_is_defined_and_rounded() -> None:
-    result = operand.fresh("op", np.array([[1.5, 2.5]], dtype=np.float32), np.dtype(np.int8), None)
+def array(*shape: int) -> Array:
+    return np.zeros(shape, dtype=np.float32)
+
+
+def test_result_is_defined_and_rounded() -> None:
+    result = operand.result("op", (1, 2), np.dtype(np.int8), lambda: np.array([[1.5, 2.5]], dtype=np.float32))
     assert values(result).tolist() == [[2, 2]]
     assert not holes(result).any()
     assert result.space is Space.SBUF
@@ -67,32 +71,32 @@ def test_fresh_result_is_defined_and_rounded() -> None:
     assert result.partition_axis == 0
 
 
-def test_fresh_result_has_its_own_memory() -> None:
+def test_result_has_its_own_memory() -> None:
     source = np.ones((2, 2), dtype=np.float32)
-    result = operand.fresh("op", source, F32, None)
+    result = operand.result("op", (2, 2), F32, lambda: source)
     source[...] = 5
     assert (values(result) == 1).all()
 
 
-def test_fresh_result_keeps_undefinedness_of_transposed_operands() -> None:
+def test_result_keeps_undefinedness_of_transposed_operands() -> None:
     ids = np.array([[0, 1], [0, 0], [1, 0]], dtype=np.uint8).T
-    result = operand.fresh("op", np.zeros((2, 3)), F32, Undefined(ids, (Origin(lambda: "it"),)))
+    result = operand.result("op", (2, 3), F32, lambda: array(2, 3), undefined=Undefined(ids, (Origin(lambda: "it"),)))
     assert holes(result).tolist() == [[False, False, True], [True, False, False]]
     assert holes(indexing.view(result, (slice(0, 1), slice(1, 3)))).tolist() == [[False, True]]
     assert result.storage.undefined_count == 2
 
 
-def test_fresh_result_is_undefined_where_the_mask_drops() -> None:
+def test_result_is_undefined_where_the_mask_drops() -> None:
     ids = Undefined(np.array([[1, 1, 0]], dtype=np.uint8), (Origin(lambda: "it"),))
     kept = np.array([[True, False, True]])
-    result = operand.fresh("op", np.zeros((1, 3)), F32, ids, kept)
+    result = operand.result("op", (1, 3), F32, lambda: array(1, 3), undefined=ids, mask=kept)
     assert holes(result).tolist() == [[True, True, False]]
     assert result.storage.undefined_count == 2
     assert result.result_mask is kept
 
 
 def test_masked_off_result_is_undefined_everywhere() -> None:
-    result = operand.masked_off("op", (2, 3), F32, Space.PSUM)
+    result = operand.nothing("op", (2, 3), F32, Space.PSUM)
     assert holes(result).all()
     assert result.storage.undefined_count == 6
     assert result.result_mask is False
@@ -103,17 +107,17 @@ def test_masked_off_result_is_undefined_everywhere() -> None:
 
 
 def test_result_is_observed_unless_masked_off() -> None:
-    with machine.observing() as seen:
-        operand.fresh("some", np.zeros((2, 3)), F32, None, np.array([[True, False, True]]))
-        operand.masked_off("none", (4, 5), F32)
-        operand.fresh("all", np.zeros((6, 7)), F32, None)
-    assert [(one.operation, one.shape) for one in seen] == [("some", (2, 3)), ("all", (6, 7))]
+    with observe.observing(sequence=True) as seen:
+        operand.result("some", (2, 3), F32, lambda: array(2, 3), mask=np.array([[True, False, True]] * 2))
+        operand.nothing("none", (4, 5), F32)
+        operand.result("all", (6, 7), F32, lambda: array(6, 7))
+    assert [one.operation for one in seen] == ["some", "all"]
 
 
 def test_refuses_result_with_too_many_partitions() -> None:
     with refuses("err_num_partition_exceed_arch_limit", "the result of op has 129"):
-        operand.fresh("op", np.zeros((129, 1)), F32, None)
-    operand.fresh("op", np.zeros((128, 1)), F32, None)
+        operand.result("op", (129, 1), F32, lambda: array(129, 1))
+    operand.result("op", (128, 1), F32, lambda: array(128, 1))
 
 
 def test_dtype_asked_for_comes_before_the_default() -> None:

@@ -17,6 +17,7 @@ from nkifix.emulator.memory import Space
 from tests.emulator.kernels import holes, refuses, running, same_bytes, tile, values
 
 BF16 = ml_dtypes.bfloat16
+TOO_LARGE = "err_size_of_dimension_exceed_arch_limit"
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +54,13 @@ def layouts(array: Any) -> dict[str, Any]:
     """Tiles with the same elements and different strides."""
     k, m = array.shape
     wide = tile(np.repeat(array, 3, axis=1))
-    tall = tile(np.concatenate([array] * 2)[: 2 * k])
+    tall = tile(np.concatenate([np.zeros((64, m)), array]))
     deep = tile(np.ascontiguousarray(array.reshape(k, 1, m)).transpose(0, 2, 1))
     backwards = tile(array[:, ::-1])
     i, j = AffineIndex.arange(0, k)[:, None], AffineIndex.arange(0, m)[None, :]
     return {
         "strided": wide[i, 3 * j],
-        "lower half": tall[k : 2 * k],
+        "lower half": tall[64 : 64 + k],
         "last dimension dropped": deep[:, :, 0],
         "backwards": backwards[i, (m - 1) - j],
     }
@@ -99,7 +100,7 @@ def test_refuses_matmul_of_different_depths() -> None:
 
 
 def test_refuses_stationary_of_rank_three() -> None:
-    with refuses("err_exceed_max_supported_dimension", r"stationary must have rank 2, got shape \(4, 2, 1\)"):
+    with refuses("err_exceed_max_supported_dimension", r"stationary has 3 dimensions, the limit is 2"):
         nisa.nc_matmul(tile(np.ones((4, 2, 1))), tile(np.ones((4, 2))))
 
 
@@ -141,8 +142,8 @@ def test_wholly_undefined_contraction_is_undefined(left: Any, right: Any, result
     ],
 )
 def test_refuses_contraction_that_mixes_defined_and_undefined(left: Any, right: Any, culprit: str) -> None:
-    a, b = tile(np.ones(np.shape(left)), holes=left), tile(np.ones(np.shape(right)), holes=right)
-    a.storage.name, b.storage.name = "stationary", "moving"
+    a = tile(np.ones(np.shape(left)), holes=left, name="stationary")
+    b = tile(np.ones(np.shape(right)), holes=right, name="moving")
     with pytest.raises(UndefinedReadFault, match=f"nc_matmul contracts .*\n.*\n.*tensor '{culprit}'"):
         nisa.nc_matmul(a, b)
 
@@ -163,8 +164,8 @@ def test_mixing_is_legal_where_masked() -> None:
 
 
 def test_undefined_product_names_the_tensor_it_came_from() -> None:
-    a, b = tile(np.ones((2, 2)), holes=[[0, 1], [0, 1]]), tile(np.ones((2, 2)), holes=[[1, 0], [1, 0]])
-    a.storage.name, b.storage.name = "stationary", "moving"
+    a = tile(np.ones((2, 2)), holes=[[0, 1], [0, 1]], name="stationary")
+    b = tile(np.ones((2, 2)), holes=[[1, 0], [1, 0]], name="moving")
     _, undefined = nisa.nc_matmul(a, b).read()
     assert undefined is not None
     named = {
@@ -255,3 +256,159 @@ def test_first_reader_is_remembered(use: Callable[[Any], Any]) -> None:
     _, undefined = t.read()
     assert undefined is not None
     assert str(undefined.origins[0].first_read).startswith("nc_transpose at ")
+
+
+# ----------------------------------------------------------------------- engines of a transposition
+
+
+@pytest.mark.parametrize(
+    ("space", "engine", "expected"),
+    [
+        pytest.param(Space.SBUF, nisa.unknown_engine, Space.PSUM, id="SBUF"),
+        pytest.param(Space.SBUF, nisa.tensor_engine, Space.PSUM, id="SBUF on Tensor"),
+        pytest.param(Space.SBUF, nisa.vector_engine, Space.SBUF, id="SBUF on Vector"),
+        pytest.param(Space.PSUM, nisa.vector_engine, Space.SBUF, id="PSUM on Vector"),
+        pytest.param(Space.PSUM, nisa.unknown_engine, Space.SBUF, id="PSUM"),
+        pytest.param(Space.PSUM, nisa.tensor_engine, None, id="PSUM on Tensor"),
+    ],
+)
+def test_transpose_runs_where_the_data_can_be_read(space: Space, engine: Any, expected: Space | None) -> None:
+    source = random(32, 32)
+    if expected is None:
+        with refuses("err_unsupported_memory"):
+            nisa.nc_transpose(tile(source, space=space), engine=engine)
+        return
+    made = nisa.nc_transpose(tile(source, space=space), engine=engine)
+    np.testing.assert_array_equal(values(made), source.T)
+    assert made.space is expected
+
+
+@pytest.mark.parametrize("shape", [(33, 2), (2, 33)], ids=str)
+def test_vector_engine_transposes_32_by_32(shape: tuple[int, int]) -> None:
+    with refuses(TOO_LARGE, "the limit is 32"):
+        nisa.nc_transpose(tile(random(*shape)), engine=nisa.vector_engine)
+    with refuses("err_unsupported_memory"):
+        nisa.nc_transpose(tile(random(*shape), space=Space.PSUM))
+    nisa.nc_transpose(tile(random(*shape)))
+
+
+def test_refuses_transpose_on_the_scalar_engine() -> None:
+    with refuses("engine-operation"):
+        nisa.nc_transpose(tile(random(2, 2)), engine=nisa.scalar_engine)
+
+
+def test_masked_transpose_on_vector() -> None:
+    i, j = nl.arange(3)[:, None], nl.arange(2)[None, :]
+    made = nisa.nc_transpose(tile(random(2, 3)), engine=nisa.vector_engine, mask=i + 0 * j < 2)
+    assert holes(made).any(axis=1).tolist() == [False, False, True]
+    assert nisa.nc_transpose(tile(random(2, 3)), engine=nisa.vector_engine, mask=False).space is Space.SBUF
+
+
+# ------------------------------------------------------------------ parts of the processing array
+
+
+def part(position: Any, size: Any, *, rows: int = 32, columns: int = 32) -> Any:
+    return nisa.nc_matmul(
+        tile(np.ones((rows, columns))), tile(np.ones((rows, 4))), tile_position=position, tile_size=size
+    )
+
+
+@pytest.mark.parametrize(
+    ("position", "size"), [((0, 0), (128, 128)), ((64, 64), (64, 64)), ([96, 0], [32, 64]), ((), ())], ids=str
+)
+def test_part_of_the_array_does_not_change_the_product(position: Any, size: Any) -> None:
+    assert (values(part(position, size)) == 32).all()
+
+
+@pytest.mark.parametrize(
+    ("position", "size", "code"),
+    [
+        pytest.param((0, 0), (), "", id="position only"),
+        pytest.param((), (64, 64), "", id="size only"),
+        pytest.param((0, 16), (64, 64), "", id="position no multiple of 32"),
+        pytest.param((0, 0), (48, 64), "", id="size no multiple of 32"),
+        pytest.param((0, -32), (64, 64), "", id="negative"),
+        pytest.param((0, 0.0), (64, 64), "", id="float"),
+        pytest.param((0, 0, 0), (64, 64), "", id="three numbers"),
+        pytest.param(64, (64, 64), "", id="no pair"),
+        pytest.param((96, 0), (64, 64), TOO_LARGE, id="leaves the array"),
+        pytest.param((0, 0), (32, 32), "nc-version", id="32 x 32 on gen2"),
+    ],
+)
+def test_refuses_part_of_the_array(position: Any, size: Any, code: str) -> None:
+    with refuses(code):
+        part(position, size)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(65, 32), (32, 65)], ids=str)
+def test_refuses_part_smaller_than_the_stationary_tile(rows: int, columns: int) -> None:
+    with refuses("", "tile_size is"):
+        part((0, 0), (64, 64), rows=rows, columns=columns)
+
+
+def test_smallest_part_exists_from_gen3_on() -> None:
+    with running("trn2"):
+        part((32, 96), (32, 32))
+
+
+def test_hints_do_not_change_the_product() -> None:
+    a = tile(random(4, 3))
+    hinted = nisa.nc_matmul(a, a, is_stationary_onezero=True, is_moving_onezero=True, is_transpose=True)
+    assert same_bytes(values(hinted), values(nisa.nc_matmul(a, a)))
+
+
+# ------------------------------------------------------------------------------- two rows at once
+
+E5M2 = nl.float8_e5m2
+
+
+def double(left: Any, right: Any, **more: Any) -> Any:
+    with running("trn2"):
+        return nisa.nc_matmul(left, right, perf_mode="double_row_gen3", **more)
+
+
+def test_double_rows_are_summed() -> None:
+    generator = np.random.default_rng(0)
+    a, b = (generator.integers(-3, 4, size=shape).astype(np.float32) for shape in ((5, 2, 4), (5, 2, 6)))
+    made = double(tile(a, E5M2), tile(b, E5M2))
+    np.testing.assert_array_equal(values(made), np.einsum("kri,krj->ij", a, b))
+    assert (made.space, made.dtype) == (Space.PSUM, np.dtype(np.float32))
+
+
+def test_double_rows_mask_their_result() -> None:
+    a = tile(np.ones((4, 2, 3)), E5M2)
+    j = nl.arange(3)[None, :]
+    assert holes(double(a, a, mask=j + 0 * nl.arange(3)[:, None] < 2)).tolist() == [[False, False, True]] * 3
+    assert holes(double(a, a, mask=False)).all()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "dtype", "code"),
+    [
+        pytest.param((4, 3), (4, 2, 3), E5M2, "", id="stationary of one row"),
+        pytest.param((4, 2, 3), (4, 1, 3), E5M2, "", id="moving of one row"),
+        pytest.param((4, 2, 1, 3), (4, 2, 3), E5M2, "err_exceed_max_supported_dimension", id="rank"),
+        pytest.param((4, 2, 129), (4, 2, 3), E5M2, TOO_LARGE, id="stationary size"),
+        pytest.param((4, 2, 3), (4, 2, 513), E5M2, TOO_LARGE, id="moving size"),
+        pytest.param((4, 2, 3), (3, 2, 3), E5M2, "err_num_partition_mismatch", id="partitions"),
+        pytest.param((4, 2, 3), (4, 2, 3), np.float32, "", id="dtype"),
+    ],
+)
+def test_refuses_double_rows(left: Any, right: Any, dtype: Any, code: str) -> None:
+    with refuses(code):
+        double(tile(np.ones(left), dtype), tile(np.ones(right), dtype))
+
+
+@pytest.mark.parametrize("hole", ["left", "right"])
+def test_refuses_double_rows_with_undefined_elements(hole: str) -> None:
+    pair = [tile(np.ones((4, 2, 3)), E5M2, holes=side == hole) for side in ("left", "right")]
+    with pytest.raises(UndefinedReadFault):
+        double(*pair)
+
+
+def test_refuses_double_rows_before_gen3_and_other_modes() -> None:
+    a = tile(np.ones((4, 2, 3)), E5M2)
+    with refuses("nc-version"):
+        nisa.nc_matmul(a, a, perf_mode="double_row_gen3")
+    with refuses("", "perf_mode='fast'"):
+        nisa.nc_matmul(a, a, perf_mode="fast")

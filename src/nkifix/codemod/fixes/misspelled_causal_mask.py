@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import libcst as cst
 
-from nkifix.codemod.fix import Fix
+from nkifix.codemod.anchors import KERNEL, only_function, replaced, walk, without_comment
+from nkifix.codemod.fix import Fix, Kind
 from nkifix.codemod.source import Edit, Source, UnsureError
 
-KERNEL = "flash_fwd"
 RIGHT = "causal_mask"
 WRONG = "casual_mask"
 SILENCED = "F841"
@@ -50,9 +50,10 @@ class MisspelledCausalMask(Fix):
 
     id: ClassVar[str] = "misspelled-causal-mask"
     title: ClassVar[str] = "UnboundLocalError in the default call and in full attention"
+    kind: ClassVar[Kind] = "crash"
 
     def find(self, source: Source) -> tuple[Edit, ...]:
-        kernel = _only_kernel(source)
+        kernel = only_function(source)
         uses = _uses(kernel, source)
         wrong = [use for use in uses if use.name.value == WRONG]
         if not wrong:
@@ -64,7 +65,7 @@ class MisspelledCausalMask(Fix):
         branch = _Branch.around(wrong[0], source)
         branch.require_shape(uses, source)
         name_start, _ = source.span(wrong[0].name)
-        return (Edit(name_start, WRONG, RIGHT), *_noqa_edits(wrong[0], source), *_comment_edits(source))
+        return (Edit(name_start, WRONG, RIGHT), *_noqa_edits(wrong[0], source), *comment_edits(source))
 
 
 @dataclass(frozen=True)
@@ -126,16 +127,6 @@ class _Branch:
             raise UnsureError(f"expected {RIGHT} to be read after this if", source.line(head))
 
 
-def _only_kernel(source: Source) -> cst.FunctionDef:
-    kernels = [node for node in _walk(source.module) if isinstance(node, cst.FunctionDef) and node.name.value == KERNEL]
-    if not kernels:
-        raise UnsureError(f"expected a function {KERNEL}, found none: this is not the kernel file")
-    first, *others = kernels
-    if others:
-        raise UnsureError(f"expected one function {KERNEL}, found another", source.line(others[0]))
-    return first
-
-
 def _require_fixed(kernel: cst.FunctionDef, uses: tuple[_Use, ...], source: Source) -> None:
     """Refuse a kernel that has neither the misspelling nor the branch with the right name."""
     for use in uses:
@@ -149,13 +140,6 @@ def _require_fixed(kernel: cst.FunctionDef, uses: tuple[_Use, ...], source: Sour
         f"expected {KERNEL} to have an if / elif / else that binds {RIGHT}, or in the else {WRONG}; found none",
         source.line(kernel),
     )
-
-
-def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    """Yield ``node`` and all below it, in the file's order."""
-    yield node
-    for child in node.children:
-        yield from _walk(child)
 
 
 def _names(node: cst.CSTNode, path: tuple[cst.CSTNode, ...]) -> Iterator[tuple[cst.Name, tuple[cst.CSTNode, ...]]]:
@@ -238,12 +222,7 @@ def _noqa_edits(use: _Use, source: Source) -> Iterator[Edit]:
     kept = _without_silenced(comment)
     if kept == comment:
         return
-    start, _ = source.span(trailing.comment)
-    if kept:
-        yield Edit(start, comment, kept)
-    else:
-        gap = trailing.whitespace.value
-        yield Edit(start - len(gap), gap + comment, "")
+    yield replaced(source, trailing.comment, kept) if kept else without_comment(source, trailing)
 
 
 def _without_silenced(comment: str) -> str:
@@ -264,11 +243,11 @@ def _part_without_silenced(part: str) -> str:
     return noqa["head"] + separator.join(kept) + noqa["tail"] if kept else ""
 
 
-def _comment_edits(source: Source) -> Iterator[Edit]:
+def comment_edits(source: Source) -> Iterator[Edit]:
     """Spell "causal mask" right in the comments above, inside and behind the assignments to ``pred_causal``."""
-    for statement in _walk(source.module):
+    for statement in walk(source.module):
         if isinstance(statement, cst.SimpleStatementLine) and _statement_binds(statement, _COMMENTED_NAME):
-            for node in _walk(statement):
+            for node in walk(statement):
                 match = _WRONG_COMMENT.fullmatch(node.value) if isinstance(node, cst.Comment) else None
                 if match:
                     word = match[1]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nkifix.emulator import numeric
+from nkifix.emulator import functions, legality, numeric
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import operand
+from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Tensor
-from nkifix.emulator.numeric import F32, Array
+from nkifix.emulator.numeric import BF16, F16, F32, Array
+from nkifix.emulator.ops import accumulators
+from nkifix.emulator.ops.accumulators import ReduceCommand
+from nkifix.emulator.ops.columns import column_destination, rows
 from nkifix.emulator.ops.operand import (
     Scalar,
     fit_mask,
@@ -22,7 +27,34 @@ from nkifix.emulator.ops.operand import (
     result,
     result_dtype,
 )
-from nkifix.emulator.undefined import Undefined, merge, reduced
+from nkifix.emulator.ops.ranges import warn_of_invalid_input
+from nkifix.emulator.placement import declare
+from nkifix.emulator.undefined import Undefined, merge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduction:
+    """The reduction beside an activation.
+
+    Attributes
+    ----------
+    command:
+        What happens to the Scalar Engine's accumulator registers.
+    name:
+        How they accumulate, a name of :data:`functions.REDUCTIONS`; None where nothing is accumulated.
+    destination:
+        Tile (P, 1) that receives the registers afterwards.
+    read_out:
+        Whether there must be one.
+    """
+
+    command: ReduceCommand = ReduceCommand.idle
+    name: str | None = None
+    destination: object = None
+    read_out: bool = False
+
+
+NO_REDUCTION = Reduction()
 
 
 def activation(
@@ -34,17 +66,26 @@ def activation(
     dtype: object = None,
     mask: object = None,
     operation: str = "activation",
-    reduce_into: Tensor | None = None,
+    reduction: Reduction = NO_REDUCTION,
 ) -> Tensor:
     """``f(data * scale + bias)`` in float32, one rounding; default dtype: the data's.
 
-    ``name`` is the function's in :data:`numeric.ACTIVATIONS`. ``scale`` is a number or a (P, 1) float32 tile,
-    ``bias`` None, a number or a (P, 1) tile of a floating dtype. ``reduce_into`` (P, 1) receives the sum over
-    the free dimensions of the unrounded float32 values.
+    ``name`` is the function's in :data:`functions.UNARY`. ``scale`` is a number or a (P, 1) float32 tile,
+    ``bias`` None, a number or a (P, 1) tile of float32, float16 or bfloat16. A reduction runs over the free
+    dimensions of the unrounded float32 values that the mask keeps.
+
+    Raises
+    ------
+    KernelFault
+        ``err_activation_scale_scalar_or_vector``, ``err_activation_scale_invalid_type``,
+        ``err_activation_bias_invalid_type``, ``err_num_partition_mismatch``.
     """
     tensor = operand(operation, "data", data)
     target = result_dtype(dtype, tensor.dtype)
     kept = fit_mask(mask, tensor.shape)
+    destination = _check_reduction(operation, reduction, tensor)
+    if not isinstance(bias, Tensor):
+        declare.needs_bias(operation)
     if kept is False:
         return nothing(operation, tensor.shape, target)
     values, undefined = read(operation, "data", tensor, kept)
@@ -58,33 +99,44 @@ def activation(
             x = x * factor
         if shift is not None:
             x = x + shift
-        return numeric.ACTIVATIONS[name](x)
+        warn_of_invalid_input(name, x, unknown, kept)
+        return functions.UNARY[name](x)
 
     unknown = merge(tensor.shape, (undefined, factor_undefined, shift_undefined))
-    if reduce_into is None:
-        return result(operation, tensor.shape, target, computed, undefined=unknown, mask=kept)
-    once = functools.cache(computed)
-    made = result(operation, tensor.shape, target, once, undefined=unknown, mask=kept)
-    _reduce_into(operation, reduce_into, once, tensor.shape, unknown, kept)
+    once = computed if reduction is NO_REDUCTION else functools.cache(computed)
+    made = result(
+        operation,
+        tensor.shape,
+        target,
+        once,
+        undefined=unknown,
+        mask=kept,
+        function=name,
+        others=() if destination is None else (destination,),
+    )
+    if reduction is not NO_REDUCTION:
+        accumulators.accumulate(
+            operation, Engine.SCALAR, reduction.command, reduction.name, once, tensor.shape, unknown, kept
+        )
+    if destination is not None:
+        accumulators.read_out(Engine.SCALAR, destination, kept, tensor.ndim)
     return made
 
 
-def _reduce_into(
-    operation: str,
-    where: Tensor,
-    values: Callable[[], Array],
-    shape: tuple[int, ...],
-    undefined: Undefined | None,
-    kept: Mask,
-) -> None:
-    if kept is not None:
-        raise KernelFault("", f"{operation} with a mask that drops elements is not emulated yet")
-    destination = operand(operation, "reduce_res", where)
-    column = (shape[0], 1)
-    if destination.shape != column:
-        raise KernelFault("", f"{operation}: reduce_res must have shape {column}, got {destination.shape}")
-    unknown = reduced(undefined, tuple(range(1, len(shape))), column)
-    destination.write(numeric.sum_last_axes(values(), 1).reshape(column), unknown)
+def _check_reduction(operation: str, reduction: Reduction, data: Tensor) -> Tensor | None:
+    """The tile that receives the registers, if one does."""
+    version = program().launch.limits.nc_version
+    if reduction.name is not None and reduction.name not in legality.ACCUMULATIONS[version]:
+        able = ", ".join(f"nl.{name}" for name in sorted(legality.ACCUMULATIONS[version]))
+        raise KernelFault(
+            "nc-version" if version == 2 else "",
+            f"{operation}: the Scalar Engine of NeuronCore-v{version} does not accumulate with {reduction.name}",
+            why=f"its registers accumulate with {able}",
+            next_step="reduce with nisa.tensor_reduce on the Vector Engine",
+        )
+    if reduction.destination is None and not reduction.read_out:
+        return None
+    return column_destination(operation, "reduce_res", reduction.destination, data)
 
 
 def _per_partition(operation: str, name: str, value: object, data: Tensor, kept: Mask) -> tuple[Any, Undefined | None]:
@@ -104,14 +156,14 @@ def _per_partition(operation: str, name: str, value: object, data: Tensor, kept:
         )
     if name == "scale" and tensor.dtype != F32:
         raise KernelFault("err_activation_scale_invalid_type", f"{operation}: scale is {tensor.dtype}, not float32")
-    if tensor.dtype not in numeric.FLOATS:
+    if tensor.dtype not in (F32, F16, BF16):
         raise KernelFault(
             "err_activation_bias_invalid_type",
             f"{operation}: bias must be float32, float16 or bfloat16, got {tensor.dtype}",
             next_step="cast it: nl.copy(bias, dtype=nl.float32)",
         )
-    used = None if kept is None else np.any(kept, axis=tuple(range(1, data.ndim))).reshape(tensor.shape)
-    values, undefined = read(operation, name, tensor, used)
+    used = rows(kept, data.ndim)
+    values, undefined = read(operation, name, tensor, None if used is None else used.reshape(tensor.shape))
     column = numeric.as_f32(values).reshape((data.shape[0],) + (1,) * (data.ndim - 1))
     if undefined is not None:
         undefined = Undefined(undefined.ids.reshape(column.shape), undefined.origins)

@@ -1,22 +1,19 @@
-"""Allocation and initialisation of tensors, and random numbers."""
+"""Allocation and initialisation of tensors."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from nkifix.emulator import numeric
 from nkifix.emulator.affine import is_integer
-from nkifix.emulator.checks import check_free_size, check_partitions, operand
+from nkifix.emulator.checks import check_free_size, check_partitions
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.numeric import Array
-from nkifix.emulator.ops.operand import Scalar, fit_mask, nothing, read, result
-from nkifix.emulator.undefined import Undefined, merge, refuse_undefined
+from nkifix.emulator.ops.operand import Scalar, write_result
+from nkifix.emulator.placement import declare
 
 
 class PartitionDimension(int):
@@ -33,6 +30,7 @@ def allocate(shape: Sequence[Any], dtype: Any, space: object, *, name: str = "")
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if not all(is_integer(size) and size > 0 for size in sizes):
         raise KernelFault("", f"a shape is made of positive whole numbers, got {shape!r}")
+    space, plan = declare.requested(space)
     if not isinstance(space, Space):
         raise KernelFault("", f"buffer={space!r} is no memory", next_step="use nl.sbuf, nl.psum or nl.shared_hbm")
     stored = numeric.storage_dtype(dtype)
@@ -40,8 +38,9 @@ def allocate(shape: Sequence[Any], dtype: Any, space: object, *, name: str = "")
     if space is Space.SHARED_HBM:
         return current.tensor_type._whole(current.share(plain, stored, name))
     axis = _partition_axis(sizes, space) if space.on_chip else None
-    storage = Storage(plain, stored, space, partition_axis=axis, name=name)
+    storage = Storage(plain, stored, space, partition_axis=axis, in_f32=current.launch.in_f32, name=name)
     storage.leave_undefined()
+    declare.declared(storage, plan)
     return current.tensor_type._whole(storage)
 
 
@@ -73,61 +72,26 @@ def filled(shape: Sequence[Any], value: object, dtype: Any, space: object, *, na
             why="no engine writes HBM; a DMA copies into it",
             next_step="create it with nl.ndarray, and nl.store a tile into it",
         )
+    declare.refuse_value(space)
     if not isinstance(value, Scalar):
         raise KernelFault("", f"a fill value is a number, got {type(value).__name__}")
     tensor = allocate(shape, dtype, space, name=name)
-    tensor.write(value, None)
+    write_result("memset", tensor, lambda: value, function="" if value else "zero")
     return tensor
 
 
-def seed_random(seed: object) -> None:
-    """Seed the program's generator with a number or the first element of a tile.
-
-    The generator is numpy's Philox, not the device's: drop patterns differ from hardware's.
-    """
-    if isinstance(seed, Tensor) and seed.dtype in numeric.INTEGERS:
-        values, undefined = read("random_seed", "seed", seed)
-        if undefined is not None:
-            refuse_undefined(undefined, operation="random_seed", happened="uses an undefined seed")
-        seed = int(values.flat[0])
-    if not is_integer(seed):
-        raise KernelFault("", f"a seed is a whole number or an integer tile, got {type(seed).__name__}")
-    program().random = np.random.Generator(np.random.Philox(int(seed) & 0xFFFFFFFF))  # type: ignore[call-overload]
+def like(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a tensor, its partition dimension marked."""
+    axis = tensor.partition_axis
+    return tuple(PartitionDimension(size) if number == axis else size for number, size in enumerate(tensor.shape))
 
 
-def dropout(data: object, rate: object, *, dtype: object = None, mask: object = None) -> Tensor:
-    """``data`` with each element set to zero with probability ``rate`` (a number or a tile)."""
-    operation = "dropout"
-    tensor = operand(operation, "data", data)
-    target = tensor.dtype if dtype is None else numeric.storage_dtype(dtype)
-    kept = fit_mask(mask, tensor.shape)
-    if kept is False:
-        return nothing(operation, tensor.shape, target)
-    values, undefined = read(operation, "data", tensor, kept)
-    probability, rate_undefined = _probability(operation, rate, tensor)
-    generator = program().random
-    if generator is None:
-        generator = program().random = np.random.Generator(np.random.Philox(0))
-    survives = generator.random(tensor.shape, dtype=np.float32) >= probability
-    unknown = merge(tensor.shape, (undefined, rate_undefined))
-
-    def thinned() -> Array:
-        return np.where(survives, numeric.as_f32(values), np.float32(0))
-
-    return result(operation, tensor.shape, target, thinned, undefined=unknown, mask=kept)
-
-
-def _probability(operation: str, rate: object, data: Tensor) -> tuple[Array, Undefined | None]:
-    """A drop probability per partition, and which are undefined, in shapes that broadcast to the data's."""
-    if isinstance(rate, Scalar):
-        return np.array(rate, dtype=np.float32), None
-    tile = operand(operation, "rate", rate)
-    # nl.dropout documents a tile of one element, nisa.dropout one per partition; shipped kernels pass the latter.
-    if tile.shape != (data.shape[0], 1) and math.prod(tile.shape) != 1:
-        expected = f"a number, or a tile of one element or of shape {(data.shape[0], 1)}"
-        raise KernelFault("", f"{operation}: rate must be {expected}, got shape {tile.shape}")
-    values, undefined = read(operation, "rate", tile)
-    shape = (-1, *(1 for _ in data.shape[1:]))
-    if undefined is not None:
-        undefined = Undefined(undefined.ids.reshape(shape), undefined.origins)
-    return numeric.as_f32(values).reshape(shape), undefined
+def constant(values: Array, dtype: object) -> Tensor:
+    """A tensor in HBM with elements that are known when the kernel is compiled. Default dtype: the array's."""
+    current = program()
+    target = numeric.storage_dtype(values.dtype if dtype is None else dtype)
+    storage = Storage(values.shape, target, Space.HBM, partition_axis=None, in_f32=current.launch.in_f32)
+    storage.leave_undefined()
+    tensor = current.tensor_type._whole(storage)
+    tensor.write(values, None)
+    return tensor

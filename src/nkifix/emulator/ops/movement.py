@@ -1,4 +1,4 @@
-"""DMA: between HBM and SBUF."""
+"""DMA: between HBM and SBUF, in any direction."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 
+from nkifix.emulator import loops, numeric
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_partitions, operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
 from nkifix.emulator.memory import Tensor
+from nkifix.emulator.numeric import Array
+from nkifix.emulator.ops.atomic import add_into
 from nkifix.emulator.ops.operand import (
     Scalar,
     broadcast_shape,
@@ -21,31 +24,38 @@ from nkifix.emulator.ops.operand import (
     result_dtype,
     write_result,
 )
-from nkifix.emulator.undefined import Undefined, refuse_undefined
+from nkifix.emulator.undefined import Undefined, merge, refuse_undefined
 
 
-def load(source: object, *, dtype: object = None, mask: object = None) -> Tensor:
+def load(source: object, *, dtype: object = None, mask: object = None, skip_out_of_bounds: bool = False) -> Tensor:
     """A tile in SBUF with the elements of an HBM view; dimension 0 becomes the partition dimension.
 
-    A view with no dimension left (every index an integer) loads as (1, 1).
+    A view of one dimension loads as (P, 1), one with no dimension left as (1, 1). With ``skip_out_of_bounds``,
+    elements whose run-time index lies outside count as masked off.
     """
     operation = "load"
     tensor = operand(operation, "src", source)
-    if tensor.ndim == 1:
-        raise KernelFault(
-            "",
-            f"{operation}: a tile needs a partition and a free dimension, got shape {tensor.shape}",
-            why="insufficient rank: SBUF tiles have at least two dimensions",
-            next_step="slice instead of indexing with an integer: hbm[i:i + 1, :]",
-        )
-    shape = tensor.shape or (1, 1)
+    shape = (*tensor.shape, 1, 1)[: max(2, tensor.ndim)]
     check_partitions(shape[0], f"the tile of {operation}")
     target = result_dtype(dtype, tensor.dtype)
     kept = fit_mask(mask, shape)
+    if skip_out_of_bounds:
+        kept = _in_bounds(tensor, kept)
     if kept is False:
         return nothing(operation, shape, target)
     values, undefined = read(operation, "src", tensor, kept)
     return result(operation, shape, target, lambda: values.reshape(shape), undefined=undefined, mask=kept)
+
+
+def _in_bounds(tensor: Tensor, kept: Mask) -> Mask:
+    """The mask, without elements whose run-time index lies outside of the tensor."""
+    gather = tensor.gather
+    if gather is None or not gather.indirect or gather.in_bounds.all() or kept is False:
+        return kept
+    inside = gather.in_bounds
+    if gather.undefined_index is not None:
+        inside = inside | (gather.undefined_index.ids != 0)  # an index without a value is no index outside
+    return inside if kept is None else inside & kept
 
 
 def store(destination: object, value: object, *, mask: object = None) -> None:
@@ -89,19 +99,105 @@ def store(destination: object, value: object, *, mask: object = None) -> None:
     write_result(operation, target, lambda: values.reshape(shape), mask=kept)
 
 
+TRANSPOSITIONS = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
+"""Rank -> the permutation that the DMA engines carry out (``nisa.dma_transpose``)."""
+
+
 def load_transposed(operation: str, source: object, *, dtype: object = None, mask: object = None) -> Tensor:
-    """A (F, P) tile in SBUF from a (P, F) view: the DMA engines transpose on the way."""
+    """A tile in SBUF whose first and last dimensions are exchanged: the DMA engines transpose on the way."""
     tensor = operand(operation, "src", source)
-    if tensor.ndim != 2:
+    if tensor.ndim not in TRANSPOSITIONS:
         raise KernelFault(
-            "", f"{operation}: a view of rank 2 is transposed, got shape {tensor.shape}", next_step="slice its rows"
+            "",
+            f"{operation}: a view of rank 2 or more is transposed, got shape {tensor.shape}",
+            next_step="slice its rows",
         )
-    shape = (tensor.shape[1], tensor.shape[0])
+    axes = TRANSPOSITIONS[tensor.ndim]
+    shape = tuple(tensor.shape[axis] for axis in axes)
     check_partitions(shape[0], f"the tile of {operation}")
     target = result_dtype(dtype, tensor.dtype)
     kept = fit_mask(mask, shape)
     if kept is False:
         return nothing(operation, shape, target)
-    values, undefined = read(operation, "src", tensor, None if kept is None else np.asarray(kept).T)
-    flipped = None if undefined is None else Undefined(undefined.ids.T, undefined.origins)
-    return result(operation, shape, target, lambda: values.T, undefined=flipped, mask=kept)
+    # Each permutation is its own inverse.
+    values, undefined = read(operation, "src", tensor, None if kept is None else kept.transpose(axes))
+    flipped = None if undefined is None else Undefined(undefined.ids.transpose(axes), undefined.origins)
+    return result(operation, shape, target, lambda: values.transpose(axes), undefined=flipped, mask=kept)
+
+
+def copy(
+    source: object,
+    destination: object,
+    *,
+    accumulate: bool = False,
+    skip_out_of_bounds: bool = False,
+    mask: object = None,
+) -> None:
+    """Copy between any two places in HBM and SBUF, rounded once to the destination's dtype.
+
+    With ``accumulate``, the elements are added to those of the destination. With ``skip_out_of_bounds``,
+    elements with a run-time index outside of either tensor are left alone.
+
+    Raises
+    ------
+    KernelFault
+        ``err_store_dst_shape_smaller_than_other_shape`` where the shapes differ,
+        ``err_tensor_access_out_of_bound``.
+    UndefinedReadFault
+        Where an undefined element would reach HBM.
+    """
+    operation = "dma_copy"
+    tensor, target = operand(operation, "src", source), operand(operation, "dst", destination)
+    if _extents(tensor) != _extents(target):
+        raise KernelFault(
+            "err_store_dst_shape_smaller_than_other_shape",
+            f"{operation}: src has shape {tensor.shape}, dst {target.shape}",
+            why="a copy moves element by element",
+            next_step="index both to one shape",
+        )
+    kept = fit_mask(mask, target.shape)
+    if target.storage.is_input and target.storage.first_write is None:
+        target.storage.first_write = kernel_location()
+    if skip_out_of_bounds:
+        kept = _in_bounds(target, kept)
+        seen = None if kept is None or kept is False else kept.reshape(tensor.shape)
+        kept = _reshaped(_in_bounds(tensor, False if kept is False else seen), target.shape)
+    if kept is False:
+        return
+    values, undefined = read(operation, "src", tensor, _reshaped(kept, tensor.shape))
+    if undefined is not None:
+        undefined = Undefined(undefined.ids.reshape(target.shape), undefined.origins)
+        if not target.space.on_chip:
+            _refuse_undefined_in_hbm(operation, undefined, kept)
+    if accumulate:
+        _add(operation, target, numeric.as_f32(values).reshape(target.shape), undefined, kept)
+        return
+    write_result(operation, target, lambda: values.reshape(target.shape), undefined=undefined, mask=kept)
+
+
+def _extents(tensor: Tensor) -> tuple[int, ...]:
+    """The shape without dimensions of one: an HBM view may have lost them to integer indices."""
+    return tuple(size for size in tensor.shape if size != 1)
+
+
+def _reshaped(kept: Mask, shape: tuple[int, ...]) -> Mask:
+    return kept.reshape(shape) if isinstance(kept, np.ndarray) else kept
+
+
+def _refuse_undefined_in_hbm(operation: str, undefined: Undefined, kept: Mask) -> None:
+    ids = undefined.ids if kept is None else np.where(kept, undefined.ids, np.uint8(0))
+    refuse_undefined(
+        Undefined(ids, undefined.origins), operation=operation, happened="writes undefined elements to HBM"
+    )
+
+
+def _add(operation: str, target: Tensor, addend: Array, undefined: Undefined | None, kept: Mask) -> None:
+    target.check_bounds(kept)
+    if target.gather is not None and target.gather.indirect and not target.space.on_chip:
+        loops.reduce(target.storage, lambda: add_into(operation, target, addend, kept))
+        return
+    held, held_undefined = read(operation, "dst", target, kept)
+    unknown = merge(target.shape, (held_undefined, undefined))
+    if unknown is not None and not target.space.on_chip:
+        _refuse_undefined_in_hbm(operation, unknown, kept)
+    write_result(operation, target, lambda: numeric.as_f32(held) + addend, undefined=unknown, mask=kept)

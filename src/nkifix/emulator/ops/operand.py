@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-from nkifix.emulator import machine, numeric
+from nkifix.emulator import numeric, observe
 from nkifix.emulator.affine import Mask, evaluate_mask
-from nkifix.emulator.checks import check_partitions, chosen_engine, operand
+from nkifix.emulator.checks import check_partitions, check_static, chosen_engine, operand
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.numeric import Array, Number
+from nkifix.emulator.placement import declare
 from nkifix.emulator.undefined import Origin, Undefined
 
-Scalar = (bool, int, float, np.bool_, np.integer, np.floating, ml_dtypes.bfloat16)
+Scalar: tuple[type[Any], ...] = (bool, int, float, np.bool_, np.integer, np.floating, *numeric.SCALARS_OF_ML_DTYPES)
 """Types of compile-time numbers that operations take in place of a tile."""
+
+
+class Assignable(ABC):
+    """What an operation gives in place of a tile where its result depends on the tensor that it is assigned to."""
+
+    @abstractmethod
+    def assign_to(self, destination: Tensor) -> None:
+        """Do what ``destination[...] = self`` stands for."""
 
 
 def fit_mask(mask: object, shape: tuple[int, ...]) -> Mask:
@@ -42,10 +51,11 @@ def fit_mask(mask: object, shape: tuple[int, ...]) -> Mask:
 def read(operation: str, name: str, value: object, mask: Mask = None) -> tuple[Array, Undefined | None]:
     """The elements of a legal operand, and which are undefined (noting the first reader)."""
     tensor = operand(operation, name, value)
+    declare.used(operation, tensor)
     values, undefined = tensor.read(mask)
-    observer = machine.observer()
-    if observer is not None:
-        observer.read(tensor)
+    watching = observe.observer()
+    if watching is not None:
+        watching.read(tensor, observe.kept_box(mask, tensor.shape))
     if undefined is not None:
         undefined.note_read(operation)
     return values, undefined
@@ -61,19 +71,25 @@ def result(
     mask: Mask = None,
     space: Space = Space.SBUF,
     engine: Engine | None = None,
+    function: str = "",
+    others: Sequence[Tensor] = (),
 ) -> Tensor:
     """A new tile of ``shape`` with the values of ``compute()`` (rounded once to ``dtype``), auto-placed in ``space``.
 
     Elements that ``mask`` drops are undefined, and stay out of whatever the tile is assigned to; where it
-    drops all of them, nothing is computed.
+    drops all of them, nothing is computed. ``function`` says what is computed where a cost depends on it,
+    ``others`` what the instruction writes besides.
     """
     check_partitions(shape[0], f"the result of {operation}")
     chosen = chosen_engine(operation, engine)
-    storage = Storage(shape, dtype, space, partition_axis=0)
-    tensor = program().tensor_type._whole(storage, result_mask=mask)
+    current = program()
+    storage = Storage(shape, dtype, space, partition_axis=0, in_f32=current.launch.in_f32)
+    storage.by_engine = chosen is not Engine.DMA
+    tensor = current.tensor_type._whole(storage, result_mask=mask)
     if mask is not False:
-        _note(operation, chosen, tensor)
-        numeric.copy_cast(storage.array(), compute())
+        _note(operation, chosen, tensor, function, mask, others)
+        if program().launch.params.arithmetic:
+            storage.put(storage.array(), compute())
     if undefined is not None:
         storage.undefined = Undefined(np.array(undefined.ids, order="C"), undefined.origins)
         storage.undefined_count = int(np.count_nonzero(undefined.ids != 0))
@@ -96,18 +112,23 @@ def write_result(
     undefined: Undefined | None = None,
     mask: Mask = None,
     engine: Engine | None = None,
+    function: str = "",
+    others: Sequence[Tensor] = (),
 ) -> None:
     """Write ``compute()`` into a destination that the kernel gave (``dst=``), where ``mask`` keeps it."""
     chosen = chosen_engine(operation, engine)
     if mask is not False:
-        _note(operation, chosen, destination)
-        destination.write(compute(), undefined, mask)
+        _note(operation, chosen, destination, function, mask, others)
+        destination.write(compute() if program().launch.params.arithmetic else None, undefined, mask)
 
 
-def _note(operation: str, engine: Engine, written: Tensor) -> None:
-    observer = machine.observer()
-    if observer is not None:
-        observer.executed(operation, engine, written)
+def _note(
+    operation: str, engine: Engine, written: Tensor, function: str, mask: Mask, others: Sequence[Tensor] = ()
+) -> None:
+    watching = observe.observer()
+    if watching is not None:
+        kept = observe.kept_box(mask, written.shape)
+        watching.executed(operation, engine, written, function=function, kept=kept, others=others)
 
 
 def nothing(operation: str, shape: tuple[int, ...], dtype: np.dtype[Any], space: Space = Space.SBUF) -> Tensor:
@@ -145,8 +166,13 @@ def assign(destination: Tensor, value: object) -> None:
             why="engines write SBUF and PSUM; HBM is written by DMA",
             next_step="nl.store(hbm[...], tile)",
         )
+    if isinstance(value, Assignable):
+        value.assign_to(destination)
+        return
+    check_static("assignment", "destination", destination)
+    declare.check_assigned(destination, value)
     if isinstance(value, Scalar):
-        destination.write(value, None)
+        write_result("memset", destination, lambda: value, function="" if value else "zero")
         return
     source = operand("assignment", "value", value)
     if _same_view(source, destination):
@@ -161,9 +187,12 @@ def assign(destination: Tensor, value: object) -> None:
         )
     mask = source.result_mask
     values, undefined = source.read(mask)
+    watching = observe.observer()
+    if watching is not None and mask is not False:
+        watching.assigned(source, destination)
     if undefined is not None:
         undefined = _only_kept(undefined, mask, shape)
-    destination.write(values, undefined, mask)
+    destination.write(values if program().launch.params.arithmetic else None, undefined, mask)
 
 
 def _only_kept(undefined: Undefined, mask: Mask, shape: tuple[int, ...]) -> Undefined | None:

@@ -1,22 +1,29 @@
-"""Reductions over free dimensions."""
+"""Reductions over free dimensions.
+
+Elements that a mask drops take no part in a reduction; a result without any element that takes part is not
+written. Work is in float32 (for bits: in the integers' own dtype), with one rounding.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-from nkifix.emulator import numeric
+import numpy as np
+
+from nkifix.emulator import functions, numeric, views
+from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.memory import Tensor
-from nkifix.emulator.numeric import Array
-from nkifix.emulator.ops.operand import (
-    fit_mask,
-    nothing,
-    read,
-    result,
-    result_dtype,
-)
-from nkifix.emulator.undefined import reduced
+from nkifix.emulator.numeric import F32, Array
+from nkifix.emulator.ops.operand import fit_mask, nothing, read, result, result_dtype
+from nkifix.emulator.sums import sum_last_axes
+from nkifix.emulator.undefined import Undefined, reduced
+
+Combine = Callable[[Array, Mask], Array]
+"""A row's result, of the elements and of which take part; over the trailing axes."""
 
 
 def reduce_free(
@@ -27,32 +34,131 @@ def reduce_free(
     dtype: object = None,
     mask: object = None,
     negate: bool = False,
+    keepdims: bool = False,
     operation: str = "tensor_reduce",
+    anywhere: bool = False,
 ) -> Tensor:
-    """Reduce by ``name`` over the trailing free dimensions ``axis`` in float32; the result keeps rank >= 2."""
+    """Reduce by :data:`functions.REDUCTIONS` ``name`` over the trailing free dimensions ``axis``.
+
+    The result keeps rank >= 2, and with ``keepdims`` the tile's rank. Default dtype: the tile's. With ``anywhere``,
+    free dimensions before the last may stay: the compiler reads the tile in another order.
+    """
+    reduction = functions.REDUCTIONS[name]
     tensor = operand(operation, "data", data)
-    axes = _free_axes(operation, axis, tensor.ndim)
-    shape = tensor.shape[: axes[0]]
-    shape = (*shape, 1) if len(shape) < 2 else shape
+    axes = free_axes(operation, axis, tensor.ndim, anywhere=anywhere)
+    work = functions.working_dtype(name, tensor.dtype) if reduction.bits else F32
+
+    def combined(values: Array, kept: Mask) -> Array:
+        total = reduction.combine(_taking_part(values, kept, work, reduction.neutral), values.ndim - len(axes))
+        return -total if negate else total
+
+    if mask is not None and reduction.neutral is None and fit_mask(mask, tensor.shape) is not None:
+        raise KernelFault(
+            "",
+            f"{operation} by {name} with a mask that drops elements",
+            why="what remains would depend on which element comes first",
+            next_step="reduce a slice instead",
+        )
     target = result_dtype(dtype, tensor.dtype)
+    return _reduce(operation, tensor, axes, combined, target, mask, keepdims, function=name)
+
+
+def mean(data: object, axis: Any, *, dtype: object = None, mask: object = None, keepdims: bool = False) -> Tensor:
+    """The average over ``axis``: the sum, divided by the number of elements that take part.
+
+    Default dtype: the tile's, float32 for integers.
+    """
+    operation = "mean"
+    tensor = operand(operation, "data", data)
+    axes = free_axes(operation, axis, tensor.ndim)
+    target = result_dtype(dtype, tensor.dtype if tensor.dtype in numeric.FLOATS else F32)
+
+    def averaged(values: Array, kept: Mask) -> Array:
+        return _average(_taking_part(values, kept, F32, -0.0), kept, axes)
+
+    return _reduce(operation, tensor, axes, averaged, target, mask, keepdims)
+
+
+def var(data: object, axis: Any, *, dtype: object = None, mask: object = None) -> Tensor:
+    """The mean squared distance from the mean over ``axis``. Default dtype: the tile's."""
+    operation = "var"
+    tensor = operand(operation, "data", data)
+    axes = free_axes(operation, axis, tensor.ndim)
+
+    def spread(values: Array, kept: Mask) -> Array:
+        numbers = numeric.as_f32(values)
+        centre = _average(_taking_part(values, kept, F32, -0.0), kept, axes)
+        distance = numbers - centre.reshape(centre.shape + (1,) * len(axes))
+        return _average(_taking_part(np.square(distance), kept, F32, -0.0), kept, axes)
+
+    return _reduce(operation, tensor, axes, spread, result_dtype(dtype, tensor.dtype), mask, keepdims=False)
+
+
+def _average(numbers: Array, kept: Mask, axes: tuple[int, ...]) -> Array:
+    """Of float32 ``numbers``, neutral where they are not kept."""
+    count: Any = math.prod(numbers.shape[axes[0] :]) if kept is None else np.count_nonzero(kept, axis=axes)
+    average: Array = sum_last_axes(numbers, axes[0]) / np.asarray(count, dtype=F32)
+    return average
+
+
+def _taking_part(values: Array, kept: Mask, work: np.dtype[Any], neutral: float | None) -> Array:
+    """``values`` in the working dtype, with what changes no result in place of those that are not kept."""
+    numbers = values.astype(work, copy=False)
+    if kept is None:
+        return numbers
+    assert neutral is not None
+    return np.where(kept, numbers, np.asarray(neutral).astype(work))
+
+
+def _reduce(
+    operation: str,
+    tensor: Tensor,
+    axes: tuple[int, ...],
+    combine: Combine,
+    target: np.dtype[Any],
+    mask: object,
+    keepdims: bool,
+    function: str = "",
+) -> Tensor:
+    rest = tuple(extent for dim, extent in enumerate(tensor.shape) if dim not in axes)
+    shape = (*rest, 1) if len(rest) < 2 else rest
+    if keepdims:
+        shape = tuple(1 if dim in axes else extent for dim, extent in enumerate(tensor.shape))
     kept = fit_mask(mask, tensor.shape)
     if kept is False:
         return nothing(operation, shape, target)
-    if kept is not None:
-        raise KernelFault("", f"{operation} with a mask that drops single elements is not emulated yet")
-    values, undefined = read(operation, "data", tensor)
+    if axes[-1] != tensor.ndim - 1 or axes[0] != tensor.ndim - len(axes):
+        order = (*(dim for dim in range(tensor.ndim) if dim not in axes), *axes)
+        tensor = views.permuted(tensor, order)
+        kept = kept if kept is None else np.transpose(kept, order)
+    last = tuple(range(tensor.ndim - len(axes), tensor.ndim))
+    values, undefined = read(operation, "data", tensor, kept)
+    if undefined is not None and kept is not None:
+        undefined = Undefined(np.where(kept, undefined.ids, np.uint8(0)), undefined.origins)
+    return result(
+        operation,
+        shape,
+        target,
+        lambda: combine(values, kept).reshape(shape),
+        undefined=reduced(undefined, last, shape),
+        mask=None if kept is None else np.any(kept, axis=last).reshape(shape),
+        function=function,
+    )
 
-    def computed() -> Array:
-        total = numeric.reduce_last_axes(numeric.as_f32(values), axes[0], name).reshape(shape)
-        return -total if negate else total
 
-    return result(operation, shape, target, computed, undefined=reduced(undefined, axes, shape))
+def free_axes(operation: str, axis: Any, rank: int, *, anywhere: bool = False) -> tuple[int, ...]:
+    """``axis`` as the trailing free dimensions that it names, or any free ones.
 
-
-def _free_axes(operation: str, axis: Any, rank: int) -> tuple[int, ...]:
+    Raises
+    ------
+    KernelFault
+        For the partition dimension; unless ``anywhere``, for a gap or dimensions that are not the last ones.
+    """
     axes = tuple(sorted(int(a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))))
     axes = tuple(sorted(a + rank if a < 0 else a for a in axes))
-    if not axes or axes[0] < 1 or axes != tuple(range(axes[0], rank)):
+    trailing = bool(axes) and axes == tuple(range(axes[0], rank))
+    free = bool(axes) and axes[0] >= 1 and axes[-1] < rank and len(set(axes)) == len(axes)
+    if not free or not (trailing or anywhere):
         raise KernelFault(
             "",
             f"{operation}: axis {axis} of a rank-{rank} tile",

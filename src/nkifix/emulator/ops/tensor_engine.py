@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nkifix.emulator import numeric
-from nkifix.emulator.affine import Mask
-from nkifix.emulator.checks import operand
+from nkifix.emulator.affine import Mask, is_integer
+from nkifix.emulator.checks import check_free_size, check_same_partitions, chosen_engine, operand
+from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Tensor
 from nkifix.emulator.numeric import F32, Array
 from nkifix.emulator.ops.operand import fit_mask, nothing, read, result, result_dtype
+from nkifix.emulator.placement import declare
 from nkifix.emulator.undefined import Undefined, merge, reduced, refuse_undefined
 
 
@@ -93,26 +97,126 @@ def matmul_any(x: object, y: object, *, transpose_x: bool, mask: object = None) 
     if transpose_x:
         return matmul(x, y, mask=mask)
     flipped = transpose(x)
-    values, undefined = flipped.read()
+    values, undefined = read("copy", "data", flipped)
     in_sbuf = result("copy", flipped.shape, flipped.dtype, lambda: values, undefined=undefined)
     return matmul(in_sbuf, y, mask=mask)
 
 
-def transpose(data: object, *, dtype: object = None, mask: object = None) -> Tensor:
-    """(P, F) in SBUF to (F, P) in PSUM, both at most 128; exact. Several free dimensions count as one."""
+def transpose(data: object, *, dtype: object = None, mask: object = None, engine: Engine | None = None) -> Tensor:
+    """(P, F) to (F, P), exact; several free dimensions count as one. Default dtype: the data's.
+
+    The Tensor Engine reads SBUF and writes PSUM, both sizes at most 128. The Vector Engine, which executes it
+    where ``engine`` says so or the data is in PSUM, takes at most 32 x 32; its result is in SBUF.
+    """
     operation = "nc_transpose"
-    tensor = operand(operation, "data", data)
+    in_psum = isinstance(data, Tensor) and data.space is Space.PSUM
+    fits = in_psum and data.shape[0] <= 32 and math.prod(data.shape[1:]) <= 32  # type: ignore[attr-defined]
+    chosen = chosen_engine(operation, engine or (Engine.VECTOR if fits else Engine.TENSOR))
+    on_vector = chosen is Engine.VECTOR
+    tensor = operand("nc_transpose on Vector" if on_vector else operation, "data", data)
+    space = Space.SBUF if on_vector else Space.PSUM
     partitions = tensor.shape[0]
     shape = (math.prod(tensor.shape[1:]), partitions)
     target = result_dtype(dtype, tensor.dtype)
     kept: Mask = fit_mask(mask, shape)
     if kept is False:
-        return nothing(operation, shape, target, Space.PSUM)
+        return nothing(operation, shape, target, space)
+    if not on_vector:
+        declare.makes_identity(operation)
     used = None if kept is None else kept.T.reshape(tensor.shape)
-    values, undefined = read(operation, "data", tensor, used)
+    values, undefined = read("nc_transpose on Vector" if on_vector else operation, "data", tensor, used)
     flipped = None if undefined is None else Undefined(undefined.ids.reshape(partitions, -1).T, undefined.origins)
 
     def turned() -> Array:
         return values.reshape(partitions, -1).T
 
-    return result(operation, shape, target, turned, undefined=flipped, mask=kept, space=Space.PSUM)
+    return result(operation, shape, target, turned, undefined=flipped, mask=kept, space=space, engine=chosen)
+
+
+_TILE_MULTIPLE = 32
+"""Rows and columns of the processing array come in groups of this size."""
+
+
+def check_array_tile(operation: str, position: Any, size: Any, stationary: object) -> None:
+    """Refuse a part of the processing array (``tile_position``, ``tile_size``) that a matmul cannot use."""
+    if not position and not size:
+        return
+    if not position or not size:
+        raise KernelFault(
+            "",
+            f"{operation}: tile_position={position!r} with tile_size={size!r}",
+            why="part of the processing array is chosen by both, or by neither",
+            next_step="pass both",
+        )
+    for name, pair in (("tile_position", position), ("tile_size", size)):
+        legal = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(is_integer(one) for one in pair)
+        if not legal or any(one % _TILE_MULTIPLE or one < 0 for one in pair):
+            raise KernelFault(
+                "",
+                f"{operation}: {name}={pair!r}",
+                why=f"it is (row, column), both whole multiples of {_TILE_MULTIPLE}",
+                next_step="use 0, 32, 64 or 96 for a position, 32, 64 or 128 for a size",
+            )
+    _check_array_fit(operation, position, size, operand(operation, "stationary", stationary))
+
+
+def _check_array_fit(operation: str, position: Any, size: Any, stationary: Tensor) -> None:
+    limits = program().launch.limits
+    if any(start + extent > limits.partition_max for start, extent in zip(position, size, strict=True)):
+        raise KernelFault(
+            "err_size_of_dimension_exceed_arch_limit",
+            f"{operation}: a tile of {tuple(size)} at {tuple(position)} leaves the processing array",
+            why=f"the array has {limits.partition_max} rows and columns",
+            next_step="choose a position and a size that stay within it",
+        )
+    if stationary.shape[0] > size[0] or math.prod(stationary.shape[1:]) > size[1]:
+        raise KernelFault(
+            "",
+            f"{operation}: stationary has shape {stationary.shape}, tile_size is {tuple(size)}",
+            why="the stationary tile is held by that part of the processing array",
+            next_step="choose a tile_size at least as large",
+        )
+    if limits.nc_version == 2 and tuple(size) == (_TILE_MULTIPLE, _TILE_MULTIPLE):
+        raise KernelFault(
+            "nc-version",
+            f"{operation}: tile_size (32, 32) does not exist on NeuronCore-v2",
+            why="there, rows and columns cannot both be 32",
+            next_step="use (32, 64) or (64, 32)",
+        )
+
+
+def double_row_matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor:
+    """Sum over two rows: (K, 2, M) and (K, 2, N) in SBUF, 8-bit floats, give (M, N) float32 in PSUM."""
+    operation = "nc_matmul double_row_gen3"
+    chosen_engine(operation)
+    left, right = operand(operation, "stationary", stationary), operand(operation, "moving", moving)
+    for name, tile in (("stationary", left), ("moving", right)):
+        if tile.ndim != 3 or tile.shape[1] != 2:
+            raise KernelFault(
+                "",
+                f"{operation}: {name} must have shape (K, 2, size), got {tile.shape}",
+                why="each partition holds two rows of the contraction",
+                next_step="index it with nl.mgrid[0:K, 0:2, 0:size]",
+            )
+    limits = program().launch.limits
+    check_free_size(f"{operation}: a row of stationary", left.shape[2:], limits.matmul_stationary_free_max)
+    check_free_size(f"{operation}: a row of moving", right.shape[2:], limits.matmul_moving_free_max)
+    check_same_partitions(operation, left, right, broadcast=False)
+    shape = (left.shape[2], right.shape[2])
+    kept = fit_mask(mask, shape)
+    if kept is False:
+        return nothing("nc_matmul", shape, F32, Space.PSUM)
+    left_values, left_undefined = read(operation, "stationary", left)
+    right_values, right_undefined = read(operation, "moving", right)
+    for undefined in (left_undefined, right_undefined):
+        if undefined is not None:
+            refuse_undefined(undefined, operation="nc_matmul", happened="contracts undefined elements")
+
+    def product() -> Array:
+        # Two rows per partition are twice as many partitions.
+        a = np.ascontiguousarray(numeric.as_f32(left_values)).reshape(-1, shape[0])
+        b = np.ascontiguousarray(numeric.as_f32(right_values)).reshape(-1, shape[1])
+        multiplied: Array = np.matmul(a.T, b)
+        return multiplied
+
+    return result("nc_matmul", shape, F32, product, mask=kept, space=Space.PSUM, function="double_row_gen3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from nkifix.emulator.affine import AffineIndex
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.frontends.legacy import isa, language
 from nkifix.emulator.frontends.legacy import language as nl
+from nkifix.emulator.frontends.legacy.documented import DOCUMENTED
 from tests.emulator.kernels import hbm, holes, refuses, running, same_bytes, tile, values
 
 
@@ -41,24 +43,69 @@ def _running() -> Iterator[None]:
         ("uint16", np.uint16),
         ("uint32", np.uint32),
         ("bool_", np.bool_),
+        ("tfloat32", "V4"),
+        ("float8_e5m2", ml_dtypes.float8_e5m2),
     ],
 )
 def test_dtype_is_usable_as_numpys(name: str, dtype: Any) -> None:
     assert np.dtype(getattr(nl, name)) == np.dtype(dtype)
 
 
-def test_smallest_float32() -> None:
-    assert nl.fp32.min == -3.4028234663852886e38
+def test_lowest_numbers_by_their_documented_bits() -> None:
+    assert np.array([nl.fp32.min], dtype=np.float32).view(np.uint32).tolist() == [0xFF7FFFFF]
+    assert np.array([nl.bfp16.min], dtype=nl.bfloat16).view(np.uint16).tolist() == [0xFF80]
 
 
-def test_tile_sizes_as_documented() -> None:
-    assert vars(nl.tile_size) == {
-        "pmax": 128,
-        "gemm_stationary_fmax": 128,
-        "gemm_moving_fmax": 512,
-        "psum_fmax": 512,
-        "bn_stats_fmax": 512,
-    }
+@pytest.mark.parametrize(
+    ("dtype", "largest", "eps", "bits"),
+    [
+        pytest.param(np.float32, 3.4028234663852886e38, 2.0**-23, 32, id="float32"),
+        pytest.param(np.float16, 65504, 2.0**-10, 16, id="float16"),
+        pytest.param(nl.bfloat16, 255 * 2.0**120, 2.0**-7, 16, id="bfloat16"),
+        pytest.param(nl.tfloat32, 2047 * 2.0**117, 2.0**-10, 32, id="tfloat32"),
+        pytest.param(nl.float8_e5m2, 57344, 2.0**-2, 8, id="float8_e5m2"),
+    ],
+)
+def test_limits_of_a_float(dtype: Any, largest: float, eps: float, bits: int) -> None:
+    limits = nl.finfo(dtype)
+    assert (float(limits.max), float(limits.min), float(limits.eps), limits.bits) == (largest, -largest, eps, bits)
+    assert values(nl.full((1, 1), limits.min, np.float32)).tolist() == [[-largest]]
+
+
+@pytest.mark.skipif(not isinstance(nl.float8_e4m3, np.dtype), reason="ml_dtypes before 0.5 has no float8_e4m3")
+def test_float8_e4m3_has_240_and_infinity() -> None:
+    assert float(nl.finfo(nl.float8_e4m3).max) == 240
+    stored = nl.ndarray((1, 2), nl.float8_e4m3)
+    stored[...] = tile([[240.0, 300.0]])
+    assert values(nl.copy(stored, dtype=np.float32)).tolist() == [[240.0, np.inf]]
+
+
+TILE_SIZES = {
+    "pmax": 128,
+    "gemm_stationary_fmax": 128,
+    "gemm_moving_fmax": 512,
+    "psum_fmax": 512,
+    "bn_stats_fmax": 512,
+    "psum_min_align": 4,
+    "sbuf_min_align": 4,
+}
+
+
+@pytest.mark.parametrize(("target", "sbuf_bytes"), [("trn1", 180_224), ("trn2", 212_984)])
+def test_tile_sizes_of_a_target(target: Any, sbuf_bytes: int) -> None:
+    with running(target):
+        assert {name: getattr(nl.tile_size, name) for name in TILE_SIZES} == TILE_SIZES
+        assert nl.tile_size.total_available_sbuf_size == sbuf_bytes
+
+
+def test_grids_of_a_matmul() -> None:
+    for grid, shape in ((nl.gemm_grid(), (128, 512)), (nl.gemm_stationary_grid(), (128, 128))):
+        i, j = grid
+        assert (i.shape, j.shape) == ((shape[0], 1), (1, shape[1]))
+
+
+def test_every_documented_name_exists() -> None:
+    assert set(DOCUMENTED["neuronxcc.nki.language"]) <= set(language.__all__)
 
 
 def test_every_listed_name_exists() -> None:
@@ -258,6 +305,11 @@ def test_static_cast_of_an_array(dtype: Any) -> None:
     assert same_bytes(nl.static_cast(array, dtype), expected.astype(dtype))
 
 
+def test_static_cast_of_a_number() -> None:
+    number = nl.static_cast(2.6, np.int8)
+    assert (type(number), number) == (np.int8, 3)
+
+
 def test_static_cast_of_a_tile() -> None:
     assert values(nl.static_cast(tile([[1.5]]), np.int8)).tolist() == [[2]]
 
@@ -273,10 +325,10 @@ def test_refuses_static_cast_to_a_dtype_of_the_host() -> None:
         pytest.param(lambda: nl.sum(None, 1), "sum: data", id="sum"),
         pytest.param(lambda: nl.max(None, 1), "max: data", id="max"),
         pytest.param(lambda: nl.min(None, 1), "min: data", id="min"),
-        pytest.param(lambda: nl.copy(None), "copy: data", id="copy"),
+        pytest.param(lambda: nl.copy(None), "copy: src", id="copy"),
         pytest.param(lambda: nl.log(None), "log: data", id="log"),
         pytest.param(lambda: nl.load_transpose2d(None), "load_transpose2d: src", id="load_transpose2d"),
-        pytest.param(lambda: isa.tensor_copy(None), "tensor_copy: data", id="nisa.tensor_copy"),
+        pytest.param(lambda: isa.tensor_copy(None), "tensor_copy: src", id="nisa.tensor_copy"),
         pytest.param(lambda: isa.tensor_reduce(np.max, None, 1), "tensor_reduce: data", id="nisa.tensor_reduce"),
         pytest.param(lambda: isa.activation(np.exp, None), "activation: data", id="nisa.activation"),
         pytest.param(lambda: isa.dma_transpose(None), "dma_transpose: src", id="nisa.dma_transpose"),
@@ -292,6 +344,85 @@ def test_refuses_static_cast_to_a_dtype_of_the_host() -> None:
 def test_refusal_names_the_function_that_the_kernel_called(call: Callable[[], Any], operation: str) -> None:
     with pytest.raises(KernelFault, match=rf"{operation} must be "):
         call()
+
+
+# -------------------------------------------------------------------------------------------- options
+
+X: dict[str, Callable[[], Any]] = {
+    "x": lambda: tile(np.ones((2, 2))),
+    "y": lambda: tile(np.ones((2, 2))),
+    "w": lambda: tile(np.ones((2, 2))),
+    "a": lambda: tile(np.ones((2, 2))),
+    "src": lambda: tile(np.ones((2, 2))),
+    "data": lambda: tile(np.ones((2, 2))),
+    "condition": lambda: tile(np.ones((2, 2))),
+}
+WITH_OPTIONS = [
+    name
+    for name in language.__all__
+    if inspect.isfunction(getattr(nl, name))
+    and getattr(nl, name).__module__.startswith("nkifix.emulator.frontends.legacy.language.")
+    and not getattr(nl, name).__module__.endswith((".loops", ".grid"))
+    and any(p.kind is p.VAR_KEYWORD for p in inspect.signature(getattr(nl, name)).parameters.values())
+]
+
+
+def arguments_of(function: Callable[..., Any]) -> dict[str, Any]:
+    required = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    return {name: X.get(name, lambda: None)() for name in required if name != "kwargs"}
+
+
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_refuses_unknown_option(name: str) -> None:
+    function = getattr(nl, name)
+    with refuses("", f"nl.{name} has no option 'engin'"):
+        function(**arguments_of(function), engin=3)
+
+
+def test_refusal_of_an_option_names_the_nearest() -> None:
+    with refuses("", "did you mean dtype?"):
+        nl.exp(tile([[1.0]]), dtyp=np.int8)
+    with refuses("", "did you mean keepdims?"):
+        nl.sum(tile([[1.0]]), 1, keepdim=True)
+
+
+def test_options_of_shipped_kernels_are_let_through() -> None:
+    assert values(nl.exp(tile([[0.0]]), name="exp6")).tolist() == [[1.0]]
+    assert values(nl.zeros((1, 1), np.float32, lazy_initialization=True)).tolist() == [[0.0]]
+
+
+# -------------------------------------------------------------------------------------- shapes, casts
+
+
+def test_transpose_of_a_tile() -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert same_bytes(values(nl.transpose(tile(x))), x.T)
+    assert nl.transpose(tile(x), dtype=nl.bfloat16).dtype == np.dtype(nl.bfloat16)
+    with refuses("err_exceed_max_supported_dimension", "takes a tile of rank 2"):
+        nl.transpose(tile(np.ones((2, 3, 4))))
+
+
+def test_broadcast_to_copies_unless_the_shape_is_the_same() -> None:
+    source = tile([[1.0, 2.0]])
+    assert nl.broadcast_to(source, shape=(1, 2)) is source
+    result = nl.broadcast_to(source, shape=(3, 2))
+    source[...] = 0
+    assert values(result).tolist() == [[1.0, 2.0]] * 3
+    with refuses("", "cannot be broadcast"):
+        nl.broadcast_to(source, shape=(3, 4))
+
+
+def test_expand_dims_adds_dimensions_at_the_end() -> None:
+    x = tile(np.ones((2, 3)))
+    assert nl.expand_dims(x, 2).shape == (2, 3, 1)
+    assert nl.expand_dims(x, [2, 3]).shape == (2, 3, 1, 1)
+    assert nl.expand_dims(x, -1).shape == (2, 3, 1)
+    for early in (0, 1, -2, (1, 2)):
+        with refuses("", "after the last one"):
+            nl.expand_dims(x, early)
+    for other in (3, "2", (2, 2)):
+        with refuses("", "expand_dims: axis"):
+            nl.expand_dims(x, other)
 
 
 # --------------------------------------------------------------------------------------- unknown names

@@ -1,0 +1,317 @@
+"""An estimate of when each instruction runs. An estimate: no clock of a device stands behind it.
+
+:data:`ASSUMPTIONS` says what the estimate assumes; :class:`nkifix.emulator.cost.profile.Profile` has the bounds
+that need no such assumptions.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from nkifix.emulator.cost.chip import CHIPS, DMA_ENGINES, Chip
+from nkifix.emulator.cost.formulas import charges, lowered
+from nkifix.emulator.cost.profile import COMPILER_COPY, transfer
+from nkifix.emulator.engines import Engine
+from nkifix.emulator.observe import Event, Instruction, Region
+from nkifix.emulator.params import Target
+
+DEPENDENT_CYCLES = 100
+"""Overhead of an instruction that reads what its engine wrote just before ([A1], cost models)."""
+
+ASSUMPTIONS = (
+    "Every engine executes its instructions in the order of the kernel; the compiler may reorder them.",
+    "An instruction starts when its operands are written, and when what it overwrites was read.",
+    f"An instruction that reads what its engine wrote just before waits {DEPENDENT_CYCLES} cycles more.",
+    "NeuronCore-v2: Vector and GpSimd do not use SBUF, Vector and Scalar not PSUM at the same time.",
+    f"A DMA's descriptors are spread evenly over up to {DMA_ENGINES} DMA engines, each at its documented peak rate.",
+    "A DMA begins a fixed time after its data and destination are ready; a DMA engine moves one part after another.",
+    "Every tensor has memory of its own: nothing waits for SBUF or PSUM to be freed, and nothing spills.",
+    "Programs of a grid run one after another on one NeuronCore.",
+    "Instructions without a documented cost take no time.",
+)
+"""What the estimate takes for granted, in words."""
+
+
+class Span(NamedTuple):
+    """One instruction, or a copy that the compiler adds for it, on its track.
+
+    Attributes
+    ----------
+    track:
+        Engine; DMA engines by their number, as ``DMA 3``.
+    start, end:
+        Seconds since the launch.
+    """
+
+    track: str
+    kind: str
+    start: float
+    end: float
+    instruction: Instruction
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When everything runs, estimated.
+
+    Attributes
+    ----------
+    latency_seconds:
+        End of the last instruction.
+    spans:
+        Everything that was scheduled, in the kernel's order; empty unless asked for.
+    """
+
+    target: Target
+    latency_seconds: float
+    spans: list[Span]
+
+
+class _Part:
+    """A region of a storage: until when it is being written, by which instruction, and until when it is read."""
+
+    __slots__ = ("number", "read_end", "written_end")
+
+    def __init__(self) -> None:
+        self.written_end = 0.0
+        self.number = -1
+        self.read_end = 0.0
+
+
+class _Parts:
+    """The regions of one storage that were used so far.
+
+    Most are equal or disjoint, and found by one look-up; those that overlap others are few, and looked through.
+    """
+
+    __slots__ = ("_apart", "_wide")
+
+    def __init__(self) -> None:
+        self._apart: dict[Region, _Part] = {}
+        self._wide: dict[Region, _Part] = {}
+
+    def exactly(self, region: Region) -> _Part:
+        """The part that is ``region`` itself."""
+        known = self._apart.get(region) or self._wide.get(region)
+        if known is not None:
+            return known
+        touched = [other for other in self._apart if region.overlaps(other)]
+        covering = [other for other in touched if _covers(other, region)]
+        for other in covering:
+            self._wide[other] = self._apart.pop(other)
+        part = _Part()
+        (self._apart if len(covering) == len(touched) else self._wide)[region] = part
+        return part
+
+    def touching(self, region: Region) -> list[_Part]:
+        """The parts that overlap ``region``."""
+        part = self.exactly(region)
+        found = [wide for other, wide in self._wide.items() if region.overlaps(other)]
+        if region in self._apart:
+            found.append(part)
+        else:
+            found += [apart for other, apart in self._apart.items() if region.overlaps(other)]
+        return found
+
+
+def _covers(one: Region, other: Region) -> bool:
+    in_rows = one.row <= other.row and other.row_end <= one.row_end
+    return in_rows and one.start <= other.start and other.end <= one.end
+
+
+class _Times:
+    """Until when each part of each storage is being written, and read."""
+
+    def __init__(self) -> None:
+        self._storages: dict[int, _Parts] = {}
+
+    def ready(self, event: Event) -> tuple[float, int]:
+        """When operands are written and destinations free; and which instruction wrote the latest operand, or -1."""
+        ready, last = 0.0, -1
+        for region in event.reads:
+            for part in self._of(region, event):
+                if part.written_end > ready:
+                    ready, last = part.written_end, part.number
+        for region in event.writes:
+            for part in self._of(region, event):
+                latest = max(part.written_end, part.read_end)
+                if latest > ready:
+                    ready, last = latest, -1
+        return ready, last
+
+    def _of(self, region: Region, event: Event) -> Iterable[_Part]:
+        parts = self._storages.get(region.storage)
+        if parts is None:
+            if region.storage in event.inputs:
+                return ()  # there from the start
+            parts = self._storages[region.storage] = _Parts()
+        return parts.touching(region)
+
+    def note(self, event: Event, end: float, number: int) -> None:
+        """Remember an event that ends at ``end``."""
+        for region in event.reads:
+            parts = self._storages.get(region.storage)
+            if parts is not None:
+                part = parts.exactly(region)
+                part.read_end = max(part.read_end, end)
+        for region in event.writes:
+            part = self._storages.setdefault(region.storage, _Parts()).exactly(region)
+            part.written_end, part.number = end, number
+
+
+class _Step(NamedTuple):
+    """A stay on one compute engine."""
+
+    engine: Engine
+    seconds: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one instruction does, whenever it runs.
+
+    Attributes
+    ----------
+    steps:
+        Stays on compute engines, one after the other.
+    ports:
+        Memories whose use by another engine excludes this one, as (engine, other engine, memory).
+    dma_width, dma_seconds:
+        On how many DMA engines, and how long on each; 0 for no DMA.
+    """
+
+    steps: tuple[_Step, ...]
+    ports: tuple[tuple[Engine, Engine, str], ...]
+    dma_width: int = 0
+    dma_seconds: float = 0.0
+
+
+def _plan(one: Instruction, chip: Chip) -> _Plan | None:
+    charged = charges(one, chip)
+    if charged is None:
+        return None
+    is_dma = one.engine is Engine.DMA
+    kinds = [] if is_dma else [lowered(one).operation]
+    kinds += [COMPILER_COPY] * (len(charged) - len(kinds))
+    steps = [
+        _Step(engine, cycles / chip.clock_hz[engine], kind)
+        for (engine, cycles), kind in zip(charged, kinds, strict=True)
+    ]
+    if not is_dma:
+        steps = [*steps[1:], steps[0]]  # copies come before what reads them
+    spaces = {access.space.value for access in (one.result, *one.operands)}
+    ports = tuple(
+        pair
+        for first, second, memory in chip.shared_access
+        if memory in spaces
+        for pair in ((first, second, memory), (second, first, memory))
+    )
+    if not is_dma:
+        return _Plan(tuple(steps), ports)
+    moved = transfer(one)
+    width = min(DMA_ENGINES, max(1, moved.size_bytes // max(1, moved.run_bytes)))
+    return _Plan(tuple(steps), ports, width, moved.size_bytes / width / chip.dma_engine_bytes_per_second)
+
+
+class _Machine:
+    """Engines, memory ports and DMA engines, and until when each is busy."""
+
+    def __init__(self, chip: Chip, spans: list[Span] | None) -> None:
+        self.chip = chip
+        self.spans = spans
+        self.engine_free: dict[Engine, float] = defaultdict(float)
+        self.engine_last: dict[Engine, int] = {}
+        self.port_free: dict[tuple[Engine, str], float] = defaultdict(float)
+        self.dma_free = [(0.0, engine) for engine in range(DMA_ENGINES)]
+        self._plans: dict[int, tuple[Instruction, _Plan | None]] = {}
+
+    def run(self, one: Instruction, ready: float, waited_for: int, number: int) -> float:
+        """Run one instruction from ``ready`` on; when it ends. It costs no time where nothing is documented."""
+        known = self._plans.get(id(one))
+        if known is None:
+            known = self._plans[id(one)] = (one, _plan(one, self.chip))  # holding it keeps its id its own
+        plan = known[1]
+        if plan is None:
+            return ready
+        for step in plan.steps:
+            ready = self._step(step, plan, one, ready, waited_for, number)
+            waited_for = -1
+        return self._move(plan, one, ready) if plan.dma_width else ready
+
+    def _step(self, step: _Step, plan: _Plan, one: Instruction, ready: float, waited_for: int, number: int) -> float:
+        engine = step.engine
+        start = max(ready, self.engine_free[engine])
+        if waited_for >= 0 and self.engine_last.get(engine) == waited_for:
+            start += DEPENDENT_CYCLES / self.chip.clock_hz[engine]
+        for mine, other, memory in plan.ports:
+            if mine is engine:
+                start = max(start, self.port_free[other, memory])
+        end = start + step.seconds
+        self.engine_free[engine] = end
+        self.engine_last[engine] = number
+        for mine, _, memory in plan.ports:
+            if mine is engine:
+                self.port_free[engine, memory] = end
+        if self.spans is not None:
+            self.spans.append(Span(engine.value, step.kind, start, end, one))
+        return end
+
+    def _move(self, plan: _Plan, one: Instruction, ready: float) -> float:
+        """Spread one DMA over the DMA engines that are free first; when its last part ends."""
+        last = ready
+        for free, engine in [heapq.heappop(self.dma_free) for _ in range(plan.dma_width)]:
+            start = max(ready + self.chip.dma_latency_seconds, free)
+            end = start + plan.dma_seconds
+            heapq.heappush(self.dma_free, (end, engine))
+            last = max(last, end)
+            if self.spans is not None:
+                self.spans.append(Span(f"DMA {engine}", one.operation, start, end, one))
+        return last
+
+
+class Scheduler:
+    """Estimates when each event runs, as the events come (see :func:`nkifix.emulator.observe.observing`).
+
+    Parameters
+    ----------
+    spans:
+        Keep the answer for each instruction, not only the end.
+    """
+
+    def __init__(self, target: Target, *, spans: bool = False) -> None:
+        self.target = target
+        self._spans: list[Span] = []
+        self._machine = _Machine(CHIPS[target], self._spans if spans else None)
+        self._times = _Times()
+        self._program: tuple[int, ...] | None = None
+        self._began = 0.0
+        self._latency = 0.0
+        self._number = 0
+
+    def __call__(self, event: Event) -> None:
+        """Put one event on its engine."""
+        if event.program != self._program:
+            self._program, self._times, self._began = event.program, _Times(), self._latency
+        ready, waited_for = self._times.ready(event)
+        end = self._machine.run(event.instruction, max(ready, self._began), waited_for, self._number)
+        self._times.note(event, end, self._number)
+        self._latency = max(self._latency, end)
+        self._number += 1
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of all events so far."""
+        return Schedule(self.target, self._latency, self._spans)
+
+
+def scheduled(events: Iterable[Event], target: Target, *, spans: bool = False) -> Schedule:
+    """Estimate when each of ``events`` runs; ``spans`` keeps the answer per instruction, not only the end."""
+    scheduler = Scheduler(target, spans=spans)
+    for event in events:
+        scheduler(event)
+    return scheduler.schedule

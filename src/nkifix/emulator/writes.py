@@ -1,0 +1,197 @@
+"""Two parallel iterations, or two programs, that write one element.
+
+A tensor remembers what each iteration of the parallel loops around it wrote, as boxes in its own dimensions. Boxes
+that do not meet, the common case, cost a comparison; where they meet, the elements themselves are compared.
+
+Source: error code ``err_unexpected_output_dependencies`` and ``nl.affine_range`` (Neuron SDK 2.26). Legal are
+associative reductions (``+=``, ``nl.loop_reduce``, DMA that accumulates), and whatever lives inside one iteration.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache, reduce
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.location import kernel_position
+
+if TYPE_CHECKING:
+    from nkifix.emulator.loops import Level, Nest
+    from nkifix.emulator.memory import Tensor
+
+Span: TypeAlias = tuple[int, int, int]
+"""First and last position along one dimension of a tensor, and the step between."""
+Box: TypeAlias = tuple[Span, ...]
+"""One span per dimension of the tensor."""
+Kept: TypeAlias = "npt.NDArray[np.bool_] | None"
+
+
+class Region:
+    """Elements that one instruction wrote.
+
+    Attributes
+    ----------
+    spans:
+        A box around them, one span per dimension of the tensor.
+    filled:
+        Whether they are all of the box.
+    position:
+        File and line of the kernel that wrote them.
+    """
+
+    __slots__ = ("_kept", "_view", "filled", "position", "spans")
+
+    def __init__(self, tensor: Tensor, kept: Kept) -> None:
+        storage = tensor.storage
+        self.position = kernel_position()
+        self._view: tuple[int, tuple[int, ...], tuple[int, ...]] | npt.NDArray[np.int64]
+        if tensor.gather is None:
+            self._view = (tensor.offset, tensor.shape, tensor.strides)
+            self.spans, self.filled = _box(storage.shape, tensor.offset, tensor.shape, tensor.strides)
+            self._kept = None if kept is None else np.array(kept)
+            self.filled = self.filled and kept is None
+        else:
+            chosen = tensor.gather.in_bounds if kept is None else tensor.gather.in_bounds & kept
+            self._view = tensor.gather.address[chosen]
+            self.spans, self.filled = tuple((0, size - 1, 1) for size in storage.shape), False
+            self._kept = None
+
+    @property
+    def key(self) -> object:
+        """Equal for two regions only where they are the same elements, written by the same line."""
+        plain = self._kept is None and isinstance(self._view, tuple)
+        return (self._view, self.position) if plain else id(self)
+
+    def places(self) -> npt.NDArray[np.int64]:
+        """Positions of the elements in the tensor's memory."""
+        if isinstance(self._view, np.ndarray):
+            return self._view
+        offset, shape, strides = self._view
+        places = np.full((1,) * len(shape), offset, dtype=np.int64)
+        for dim, (extent, step) in enumerate(zip(shape, strides, strict=True)):
+            line = step * np.arange(extent, dtype=np.int64)
+            places = places + line.reshape((1,) * dim + (extent,) + (1,) * (len(shape) - dim - 1))
+        return places.ravel() if self._kept is None else places[self._kept]
+
+    def meets(self, other: Region) -> bool:
+        """Whether some element belongs to both."""
+        if any(_apart(mine, theirs) for mine, theirs in zip(self.spans, other.spans, strict=True)):
+            return False
+        if self.filled and other.filled:
+            return True
+        return bool(np.isin(self.places(), other.places()).any())
+
+
+@lru_cache(maxsize=1 << 16)
+def _box(sizes: tuple[int, ...], offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Box, bool]:
+    """The box around a view of a tensor of ``sizes``, and whether the view fills it."""
+    whole = tuple((0, size - 1, 1) for size in sizes)
+    steps = [(step, extent) for step, extent in zip(strides, shape, strict=True) if extent > 1]
+    if any(step <= 0 for step, _ in steps):
+        return whole, False
+    spans, filled = [], True
+    rest, pitch = offset, math.prod(sizes)
+    for size in sizes:
+        pitch //= size
+        first, rest = divmod(rest, pitch)
+        own = [(step, extent) for step, extent in steps if step >= pitch]
+        steps = [(step, extent) for step, extent in steps if step < pitch]
+        last = first + sum(step // pitch * (extent - 1) for step, extent in own)
+        if last >= size or any(step % pitch for step, _ in own):
+            return whole, False
+        stride = math.gcd(*(step // pitch for step, _ in own)) or 1
+        spans.append((first, last, stride))
+        filled = filled and stride == 1 and len(own) <= 1
+    return tuple(spans), filled
+
+
+def _apart(a: Span, b: Span) -> bool:
+    """Whether two spans share no position, for certain."""
+    return a[1] < b[0] or b[1] < a[0] or (a[0] - b[0]) % math.gcd(a[2], b[2]) != 0
+
+
+class Ledger:
+    """What the iterations of one loop wrote into one tensor."""
+
+    __slots__ = ("_before", "_now", "_ordinal", "_reach", "level")
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+        self._ordinal = level.ordinal
+        self._now: dict[object, Region] = {}
+        self._before: list[tuple[Box, list[Region]]] = []
+        self._reach: Box | None = None
+
+    def add(self, region: Region) -> Region | None:
+        """Note a write of the running iteration; return one of another iteration that it meets, if any."""
+        if self._ordinal != self.level.ordinal:
+            self._close()
+        self._now[region.key] = region
+        if self._reach is None or _disjoint(self._reach, region.spans):
+            return None
+        near = (regions for reach, regions in self._before if not _disjoint(reach, region.spans))
+        return next((other for regions in near for other in regions if region.meets(other)), None)
+
+    def _close(self) -> None:
+        """What was written so far is another iteration's from now on."""
+        regions = list(self._now.values())
+        reach = reduce(_around, [region.spans for region in regions])
+        self._before.append((reach, regions))
+        self._reach = reach if self._reach is None else _around(self._reach, reach)
+        self._now = {}
+        self._ordinal = self.level.ordinal
+
+
+def _disjoint(a: Box, b: Box) -> bool:
+    return any(mine[1] < theirs[0] or theirs[1] < mine[0] for mine, theirs in zip(a, b, strict=True))
+
+
+@lru_cache(maxsize=1 << 14)
+def _around(a: Box, b: Box) -> Box:
+    return tuple((min(x[0], y[0]), max(x[1], y[1]), 1) for x, y in zip(a, b, strict=True))
+
+
+def note(tensor: Tensor, kept: Kept, nest: Nest) -> None:
+    """Note that the running iterations write ``tensor`` where ``kept``.
+
+    Raises
+    ------
+    KernelFault
+        ``err_unexpected_output_dependencies`` where another parallel iteration wrote one of these elements.
+    """
+    if nest.reducing or not nest.watched:
+        return
+    storage = tensor.storage
+    region = Region(tensor, kept)
+    ledgers = storage.ledgers = [] if storage.ledgers is None else storage.ledgers
+    parallel = (level for level in nest.levels[storage.depth : nest.parallel] if level.parallel)
+    for number, level in enumerate(parallel):
+        if number == len(ledgers) or ledgers[number].level is not level:
+            ledgers[number:] = [Ledger(level)]
+        other = ledgers[number].add(region)
+        if other is not None:
+            _refuse(tensor, region, other, is_grid=level is nest.levels[0])
+
+
+def _refuse(tensor: Tensor, region: Region, other: Region, *, is_grid: bool) -> NoReturn:
+    who = "programs of the grid" if is_grid else "iterations of an affine_range"
+    elements = "x".join(map(str, tensor.shape))
+    there = "the same line" if other.position == region.position else "{}:{}".format(*other.position)
+    raise KernelFault(
+        "err_unexpected_output_dependencies",
+        f"two {who} write the same elements of {tensor.storage.describe()}, shape {tensor.storage.shape}: "
+        f"this one {elements} elements from {_start(region)}, the other those from {_start(other)} at {there}",
+        why=f"{who} may run in any order, so the result would depend on it",
+        next_step="let the program ids choose what a program writes, or reduce with an accumulating DMA"
+        if is_grid
+        else "index the destination with the loop's index, allocate it inside the loop, accumulate with +=, or "
+        "loop with nl.sequential_range",
+    )
+
+
+def _start(region: Region) -> str:
+    return str(tuple(first for first, _, _ in region.spans))
