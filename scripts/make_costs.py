@@ -107,7 +107,9 @@ _resolved = functools.cache(resolve)
 def cells(measured: Measurement) -> tuple[str, ...]:
     """The numbers of a row."""
     profile, held = measured.profile, measured.footprint
-    cycles = [f"{row.cycles:,.0f}" for row in measured.engines if row.engine is not Engine.DMA and row.cycles is not None]
+    cycles = [
+        f"{row.cycles:,.0f}" for row in measured.engines if row.engine is not Engine.DMA and row.cycles is not None
+    ]
     return (
         *cycles,
         f"{profile.loaded_bytes:,}",
@@ -146,7 +148,7 @@ COLUMNS = (
 
 def document(rows: list[Row]) -> str:
     """All rows as Markdown: a table for each target and mask."""
-    parts = [HEADER.format(tag=TAG)]
+    parts = [HEADER.format(tag=TAG).rstrip()]
     for target in TARGETS:
         for mask in MASKS:
             parts.append(f"\n## {target}, {mask}\n")

@@ -452,3 +452,18 @@ def test_history_of_a_file_written_to_and_fro_ends(target: Path) -> None:
 
 def test_history_refuses_a_missing_file(target: Path) -> None:
     refused(lambda: atomic.history(target.with_name("missing")), "no such file")
+
+
+@pytest.mark.parametrize("before", [None, b"old"], ids=["new file", "old file"])
+def test_put_writes_a_report_without_a_backup(before: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    if before is not None:
+        file.write_bytes(before)
+    atomic.put(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_refuses_to_put_a_report_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RefusalError, match="cannot be written"):
+        atomic.put(tmp_path / "nowhere" / "report.json", b"new")

@@ -121,7 +121,6 @@ def test_clone_stays_as_it_was_and_nothing_is_left(
 @pytest.mark.parametrize(
     ("step", "error"),
     [
-        ("collect_tests", KeyboardInterrupt()),
         ("run_tests", SystemExit(143)),
         ("run_script", RuntimeError("crash")),
         ("lint", KeyboardInterrupt()),

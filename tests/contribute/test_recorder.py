@@ -16,7 +16,7 @@ from nkifix.contribute import recorder
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "records"
     file.write_bytes(b"")
-    monkeypatch.setenv(recorder.VARIABLE, str(file))
+    monkeypatch.setenv(recorder.OUTCOMES, str(file))
     return file
 
 
@@ -24,11 +24,17 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def test_collected_and_deselected_tests_are_recorded(records: Path) -> None:
-    one, two = SimpleNamespace(nodeid="one"), SimpleNamespace(nodeid="two")
-    recorder.pytest_collection_finish(SimpleNamespace(items=[one]))
-    recorder.pytest_deselected([two])
-    assert lines(records) == [{"event": "collected", "id": "one"}, {"event": "left out", "id": "two"}]
+def test_deselected_tests_are_recorded(records: Path) -> None:
+    recorder.pytest_deselected([SimpleNamespace(nodeid="two")])
+    assert lines(records) == [{"event": "left out", "id": "two"}]
+
+
+def test_tests_are_laid_aside_by_their_whole_id(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [SimpleNamespace(nodeid=name) for name in ("test_it", "test_it_too", "test_it[1]")]
+    monkeypatch.setenv(recorder.ASIDE, '["test_it", "test_other"]')
+    recorder.pytest_collection_modifyitems(items)
+    assert [item.nodeid for item in items] == ["test_it_too", "test_it[1]"]
+    assert lines(records) == []
 
 
 def report(when: str, outcome: str, longrepr: object) -> SimpleNamespace:

@@ -133,7 +133,7 @@ def test_refuses_what_names_no_kernel(
 @pytest.mark.parametrize("source", [b"def flash_fwd(:\n", b"x = 1\n"], ids=["no Python", "no kernel"])
 def test_refuses_to_fix_what_it_does_not_recognise(source: bytes, kernel: Path) -> None:
     kernel.write_bytes(source)
-    with pytest.raises(RefusalError, match="recognise|no Python file"):
+    with pytest.raises(RefusalError, match=r"recognise|no Python file"):
         resolve(f"{kernel}+fix")
     assert resolve(str(kernel)).source == source
 

@@ -171,9 +171,7 @@ def test_instruction_is_counted_once(body: Callable[[], Any], expected: list[Exe
 def selected(first_row: int) -> Callable[[], Any]:
     def body() -> None:
         row, column = nl.mgrid[0:4, 0:8]
-        nisa.affine_select(
-            pred=(first_row + row >= column), on_true_tile=ones(4, 8), on_false_value=0.0
-        )
+        nisa.affine_select(pred=(first_row + row >= column), on_true_tile=ones(4, 8), on_false_value=0.0)
 
     return body
 

@@ -30,7 +30,9 @@ def written_out(case: Case) -> Any:
     seen = case.visible()
     rows, columns = range(0, case.seq_q, TILE_QUERIES), range(0, case.seq_k, TILE_KEYS)
     tiles = [[seen[q0 : q0 + TILE_QUERIES, k0 : k0 + TILE_KEYS] for k0 in columns] for q0 in rows]
-    return [[Kind.FULL if tile.all() else Kind.BOUNDARY if tile.any() else Kind.SKIPPED for tile in row] for row in tiles]
+    return [
+        [Kind.FULL if tile.all() else Kind.BOUNDARY if tile.any() else Kind.SKIPPED for tile in row] for row in tiles
+    ]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,9 @@ def overwritten(queries: Any, keys: Any) -> None:
     [
         pytest.param(lambda queries, keys: None, [Kind.SKIPPED, Kind.SKIPPED], id="no matmul"),
         pytest.param(scores, [Kind.FULL, Kind.SKIPPED], id="scores"),
-        pytest.param(lambda q, k: nisa.nc_matmul(k[:, 0:128], q), [Kind.SKIPPED, Kind.SKIPPED], id="keys as rows are no scores"),
+        pytest.param(
+            lambda q, k: nisa.nc_matmul(k[:, 0:128], q), [Kind.SKIPPED, Kind.SKIPPED], id="keys as rows are no scores"
+        ),
         pytest.param(lambda q, k: nisa.nc_matmul(q, q), [Kind.SKIPPED, Kind.SKIPPED], id="queries by queries"),
         pytest.param(lambda q, k: select(scores(q, k), 0), [Kind.FULL, Kind.SKIPPED], id="select that keeps all"),
         pytest.param(lambda q, k: select(scores(q, k), 5), [Kind.BOUNDARY, Kind.SKIPPED], id="select that cuts"),

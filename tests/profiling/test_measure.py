@@ -101,8 +101,13 @@ def test_memory_is_measured(vendored: Reference) -> None:
 
 
 def test_refuses_a_case_on_which_the_kernel_raises(vendored: Reference) -> None:
-    with pytest.raises(RefusalError, match="vendored does not run on this case: ValueError: .*right window"):
+    with pytest.raises(RefusalError, match=r"vendored does not run on this case: ValueError: .*right window"):
         measure(vendored, replace(TILE, window_size=(3, 3)), "trn1", compute=False)
+
+
+def test_refuses_a_case_that_the_kernel_has_no_arguments_for(vendored: Reference) -> None:
+    with pytest.raises(RefusalError, match=r"cannot be asked for this case: .*no_such_field"):
+        measure(vendored, replace(TILE, config={"no_such_field": 1}), "trn1", compute=False)
 
 
 def test_blank_inputs_have_the_cases_shapes_and_dtype() -> None:

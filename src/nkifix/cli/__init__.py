@@ -22,6 +22,7 @@ COMMANDS = {
     "autofix": "Run a script or module with the installed kernel fixed in memory.",
     "vendor": "Make a package of your own from your upstream file and the fixes.",
     "pr": "Write a pull request for upstream: patch, texts and evidence.",
+    "compare": "Say whether one kernel version may replace another, case by case.",
     "profile": "Estimate what a kernel costs: cycles per engine and line, DMA, memory, latency.",
     "schedule": "Draw which tiles of the mask a kernel skips, cuts and computes, as executed.",
     "run": "Run any script or module with neuronxcc served by the emulator.",

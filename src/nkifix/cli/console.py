@@ -11,16 +11,18 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import click
 from rich.console import Console as Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as Table
 from rich.text import Text as Text
 
 from nkifix.errors import NkifixError
+
+_Item = TypeVar("_Item")
 
 EXIT_HOLDS = 0
 """It holds, there is nothing to do, or the file was written."""
@@ -94,3 +96,23 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
             bar.update(task, completed=next(done), description=f"{what}: {step}")
 
         yield begin
+
+
+def counted(what: str, items: Iterator[_Item], total: int) -> Iterator[_Item]:
+    """Hand ``items`` on, with a progress bar and the time left on stderr; silent when stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("time left"),
+        TimeRemainingColumn(),
+        console=err(),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        for item in items:
+            bar.advance(task)
+            yield item

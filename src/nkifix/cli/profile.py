@@ -10,7 +10,6 @@ import click
 
 from nkifix import atomic
 from nkifix.cli import console
-from nkifix.cli import one_blas_thread as _  # before numpy
 
 if TYPE_CHECKING:
     from nkifix.emulator import Target

@@ -35,10 +35,10 @@ def render_assumptions(assumptions: Sequence[str]) -> None:
 def _render_one(measured: Measurement) -> None:
     out = console.out()
     latency, profile = measured.schedule.latency_seconds, measured.profile
+    over_busiest, over_roofline = _over(latency, profile.bound_seconds), _over(latency, profile.roofline_seconds)
     out.print(
         f"{measured.reference.name} on {measured.target}, case {measured.case.name}: estimated {_us(latency)}, "
-        f"{_over(latency, profile.bound_seconds)} its busiest engine's time and {_over(latency, profile.roofline_seconds)} "
-        "the roofline",
+        f"{over_busiest} its busiest engine's time and {over_roofline} the roofline",
         style="bold",
         markup=False,
     )
@@ -58,7 +58,9 @@ def _render_engines(measured: Measurement) -> None:
         table.add_column(name, justify="right")
     for row in measured.engines:
         cycles = "" if row.cycles is None else f"{row.cycles:,.0f}"
-        table.add_row(row.engine.value, f"{row.executed:,}", cycles, f"{row.busy_seconds * 1e6:,.1f}", f"{row.share:.1%}")
+        table.add_row(
+            row.engine.value, f"{row.executed:,}", cycles, f"{row.busy_seconds * 1e6:,.1f}", f"{row.share:.1%}"
+        )
     console.print_table(console.out(), table)
     profile = measured.profile
     tensor = profile.engine_seconds[Engine.TENSOR]

@@ -9,7 +9,6 @@ import click
 
 from nkifix import atomic
 from nkifix.cli import console
-from nkifix.cli import one_blas_thread as _  # before numpy
 from nkifix.cli.profile import CASE_HELP
 from nkifix.errors import RefusalError
 

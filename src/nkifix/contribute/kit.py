@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nkifix.contribute.hardware import HardwareEvidence
 from nkifix.contribute.patches import Patch
 from nkifix.contribute.proof import Before, Proof, environment
 from nkifix.contribute.repository import Identity, Scratch, configured_identity, scratch
+from nkifix.contribute.runs import TestRun
 from nkifix.errors import RefusalError
 
 _TARGET = "trn1"
@@ -104,9 +106,10 @@ def make(request: Request, progress: Callable[[str], None] = lambda _step: None)
     changes = _changes(base, request.ids)
     kits = []
     with scratch(base.repository) as repository:
+        known = _known(repository, base)
         for change in changes:
             progress(change.patch.id)
-            kits.append(_kit(repository, base, change, author, request, evidence))
+            kits.append(_kit(repository, base, change, known, author, request, evidence))
     if evidence:
         raise RefusalError(
             "the evidence is about another patch",
@@ -185,6 +188,7 @@ def _kit(
     repository: Scratch,
     base: Base,
     change: Change,
+    known: TestRun,
     author: Identity,
     request: Request,
     evidence: list[HardwareEvidence],
@@ -197,7 +201,7 @@ def _kit(
     mail_name, mail = repository.format_patch(base.commit, commit)
     if repository.tree_after(base.commit, mail) != repository.tree_of(commit):
         raise RefusalError("the patch does not give back its own commit", where=change.patch.id)
-    proof = _proof(repository, base, change, commit, evidence)
+    proof = _proof(repository, base, change, commit, known, evidence)
     proof.check()
     files = {
         mail_name: mail,
@@ -208,31 +212,28 @@ def _kit(
     return Kit(change.patch, files)
 
 
-def _proof(repository: Scratch, base: Base, change: Change, commit: str, evidence: list[HardwareEvidence]) -> Proof:
-    """Run everything before and after, in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="nkifix-tree-") as name:
-        tree = Path(name) / "tree"
-        tree.mkdir()
-        repository.checkout(commit, tree, ("src", "test"))
-        kernel, tests = tree / KERNEL, tree / TESTS
-        tests.write_bytes(base.tests)
-        known = runs.collect_tests(tree)
-        tests.write_bytes(change.tests)
-        kernel.write_bytes(base.kernel)
-        before = Before(runs.run_tests(tree), runs.run_script(tree, change.patch.reproduction), known)
-        kernel.write_bytes(change.kernel)
-        after, script = runs.run_tests(tree), runs.run_script(tree, change.patch.reproduction)
+def _proof(
+    repository: Scratch, base: Base, change: Change, commit: str, known: TestRun, evidence: list[HardwareEvidence]
+) -> Proof:
+    """Run everything with the fix, then without it what upstream does not have yet."""
+    with _tree(repository, commit) as tree:
+        after, script_after = runs.run_tests(tree), runs.run_script(tree, change.patch.reproduction)
+        (tree / KERNEL).write_bytes(base.kernel)
+        ids = tuple(test.id for test in known.outcomes)
+        new = runs.run_tests(tree, ids).outcomes if change.patch.has_tests else ()
+        before = TestRun(known.command, (*known.outcomes, *new), known.left_out)
+        script_before = runs.run_script(tree, change.patch.reproduction)
         both = ({KERNEL: base.kernel, TESTS: base.tests}, {KERNEL: change.kernel, TESTS: change.tests})
-        lint = runs.lint(Path(name), *both)
+        lint = runs.lint(tree.parent, *both)
     return _with_hardware(
         Proof(
             change.patch,
             base,
             change.kernel,
             change.tests,
-            before,
+            Before(before, script_before, ids),
             after,
-            script,
+            script_after,
             lint,
             _TARGET,
             environment(),
@@ -240,6 +241,22 @@ def _proof(repository: Scratch, base: Base, change: Change, commit: str, evidenc
         ),
         evidence,
     )
+
+
+def _known(repository: Scratch, base: Base) -> TestRun:
+    """Run the tests that upstream has, as they are at the base."""
+    with _tree(repository, base.commit) as tree:
+        return runs.run_tests(tree)
+
+
+@contextlib.contextmanager
+def _tree(repository: Scratch, commit: str) -> Iterator[Path]:
+    """Put what the tests need of a commit into a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="nkifix-tree-") as name:
+        tree = Path(name) / "tree"
+        tree.mkdir()
+        repository.checkout(commit, tree, ("src", "test"))
+        yield tree
 
 
 def _with_hardware(proof: Proof, evidence: list[HardwareEvidence]) -> Proof:

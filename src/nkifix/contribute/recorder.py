@@ -1,4 +1,4 @@
-"""A pytest plugin that writes what each test did to the file that ``NKIFIX_OUTCOMES`` names, one JSON object a line.
+"""A pytest plugin that writes what each test did to a file, one JSON object a line.
 
 It runs in a child process, next to the tests of a clone, and needs nothing but pytest and the standard library.
 """
@@ -11,18 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-VARIABLE = "NKIFIX_OUTCOMES"
+OUTCOMES = "NKIFIX_OUTCOMES"
+"""Environment variable that names the file."""
+ASIDE = "NKIFIX_ASIDE"
+"""Environment variable that holds the ids of tests that are not to run, as a JSON list."""
 
 
 def _write(**fields: Any) -> None:
-    with Path(os.environ[VARIABLE]).open("a", encoding="utf-8") as file:
+    with Path(os.environ[OUTCOMES]).open("a", encoding="utf-8") as file:
         file.write(json.dumps(fields) + "\n")
 
 
-def pytest_collection_finish(session: Any) -> None:
-    """Record the tests that are to run."""
-    for item in session.items:
-        _write(event="collected", id=item.nodeid)
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Lay aside what is not to run."""
+    aside = json.loads(os.environ[ASIDE])
+    items[:] = [item for item in items if item.nodeid not in aside]
 
 
 def pytest_deselected(items: Sequence[Any]) -> None:

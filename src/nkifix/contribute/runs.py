@@ -95,29 +95,20 @@ def require_tools() -> None:
             raise MissingExtraError(package, extra=extra, needed_for="running upstream's tests")
 
 
-def collect_tests(tree: Path) -> tuple[str, ...]:
-    """Return the ids of the tests in ``tree`` that :func:`run_tests` would run.
-
-    Raises
-    ------
-    BackendError
-        They cannot be collected.
-    """
-    records, done = _pytest(tree, "--collect-only")
-    if done.returncode:
-        raise _did_not_run(done)
-    return tuple(record["id"] for record in records if record["event"] == "collected")
-
-
-def run_tests(tree: Path) -> TestRun:
+def run_tests(tree: Path, without: Sequence[str] = ()) -> TestRun:
     """Run upstream's test file as it is in ``tree``, on the emulator.
+
+    Parameters
+    ----------
+    without:
+        Ids of tests to leave aside, since they ran already.
 
     Raises
     ------
     BackendError
         pytest could not run it. A test that fails is an outcome, no error.
     """
-    records, done = _pytest(tree)
+    records, done = _pytest(tree, without)
     if done.returncode not in (0, 1):
         raise _did_not_run(done)
     outcomes = tuple(
@@ -172,12 +163,12 @@ def _findings(ruff: str, tree: Path, files: Mapping[str, bytes]) -> tuple[str, .
     return tuple(f"{Path(one['filename']).name}: {one['code']} {one['message']}" for one in found)
 
 
-def _pytest(tree: Path, *options: str) -> tuple[list[dict[str, Any]], subprocess.CompletedProcess[str]]:
+def _pytest(tree: Path, without: Sequence[str]) -> tuple[list[dict[str, Any]], subprocess.CompletedProcess[str]]:
     records = tree / "nkifix-outcomes.jsonl"
     records.write_bytes(b"")
     plugin = ("-p", recorder.__name__, "-p", "no:cacheprovider", "--rootdir", str(tree))
-    arguments = ["-m", "pytest", "-q", *plugin, "-m", MARK, *options, TESTS]
-    done = _emulated(tree, arguments, {recorder.VARIABLE: str(records)})
+    variables = {recorder.OUTCOMES: str(records), recorder.ASIDE: json.dumps(list(without))}
+    done = _emulated(tree, ["-m", "pytest", "-q", *plugin, "-m", MARK, TESTS], variables)
     lines = records.read_text(encoding="utf-8").splitlines()
     records.unlink()
     return [json.loads(line) for line in lines], done

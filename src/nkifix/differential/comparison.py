@@ -199,7 +199,7 @@ def _judged(
     return replace(
         side,
         accuracy=accuracy(side.answer, truth, allowed),
-        fault=fault or _fault(side.answer, truth, inputs[2]),
+        fault=fault or _fault(side.answer, truth, inputs),
         tiles=None if watch is None else watch.picture.kinds,
         latency=kernel.latency(case, inputs),
     )
@@ -225,10 +225,13 @@ def _cost(counts: Mapping[Instruction, int]) -> Cost:
     return Cost(cycles, {**busy, Engine.DMA.value: profile.dma_seconds}, profile.total.dma_bytes)
 
 
-def _fault(answer: Array, truth: Float64s, v: Array) -> str:
-    """What no budget forgives: an answer that takes no work."""
+def _fault(answer: Array, truth: Float64s, inputs: Inputs) -> str:
+    """What no budget forgives: an answer of another kind, or one that takes no work."""
+    q, _, v = inputs
     if answer.shape != truth.shape:
         return f"the shape is {answer.shape}, not {truth.shape}"
+    if answer.dtype != q.dtype:
+        return f"the dtype is {answer.dtype}, not {q.dtype}"
     if is_trivial(answer) and not is_trivial(truth):
         return f"every element is {float(answer.flat[0]):g}"
     for values in (v, np.swapaxes(v, 2, 3)):

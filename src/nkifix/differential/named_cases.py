@@ -82,7 +82,9 @@ def _flag(value: str) -> bool:
 
 
 def _dtype(value: str) -> str:
-    return {name: name for name in get_args(DtypeName)}[value]
+    if value not in get_args(DtypeName):
+        raise ValueError(value)
+    return value
 
 
 _SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[str], Any], bool]] = {

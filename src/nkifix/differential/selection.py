@@ -29,18 +29,17 @@ FACTORS: dict[str, Sequence[Any]] = {
         ("window (511, -1)", {"window_size": (511, -1), "use_causal_mask": False}),
         ("windowed context of 128", {"window_size": (127, -1), "config": WINDOWED_CONTEXT}),
     ),
-    "lengths": ((512, 512), (640, 1024), (256, 1536), (1024, 512), (200, 729)),
+    "lengths": ((512, 512, 512), (640, 1024, 1024), (640, 1024, 512), (256, 1536, 512), (1024, 512, 512), (200, 729, 512)),
     "heads": ((1, 1, 1), (2, 4, 2), (1, 3, 1)),
     "dtype": tuple(DTYPES),
     "mixed": (True, False),
     "layout": ({}, TRANSPOSED),
     "values": get_args(Values),
     "head_dim": (64, 32, 80, 128),
-    "tile": (512, 1024),
     "scale": (None, 0.3),
 }
-"""What is combined: mask, (queries, keys), (batch, heads, kv heads), dtype, mixed precision, layout of V, what the
-inputs hold, head_dim, keys per tile, scale."""
+"""What is combined: mask, (queries, keys, keys per tile), (batch, heads, kv heads), dtype, mixed precision, layout of V,
+what the inputs hold, head_dim, scale."""
 
 
 def combined(coverage: Coverage = "pairs") -> Iterator[Case]:
@@ -52,21 +51,21 @@ def combined(coverage: Coverage = "pairs") -> Iterator[Case]:
 def _combined(
     *,
     mask: tuple[str, dict[str, Any]],
-    lengths: tuple[int, int],
+    lengths: tuple[int, int, int],
     heads: tuple[int, int, int],
     dtype: Any,
     mixed: bool,
     layout: dict[str, Any],
     values: Values,
     head_dim: int,
-    tile: int,
     scale: float | None,
 ) -> Case:
     words, given = mask
+    seq_q, seq_k, tile = lengths
     config = {"seq_tile_size": tile, **layout, **given.get("config", {})}
     parts = (
         words,
-        f"{lengths[0]} queries, {lengths[1]} keys",
+        f"{seq_q} queries, {seq_k} keys",
         "{} x {}/{} heads of {}".format(*heads, head_dim),
         f"{dtype}, {'' if mixed else 'un'}mixed",
         "V transposed" if layout else "",
@@ -76,8 +75,8 @@ def _combined(
     )
     return Case(
         name=", ".join(filter(None, parts)),
-        seq_q=lengths[0],
-        seq_k=lengths[1],
+        seq_q=seq_q,
+        seq_k=seq_k,
         batch=heads[0],
         heads=heads[1],
         kv_heads=heads[2],

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nkifix.emulator import observe
-from nkifix.emulator.affine import AffineIndex, is_integer
+from nkifix.emulator.affine import AffineIndex, Predicate, evaluate_mask, is_integer
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import params
 from nkifix.emulator.memory import Gather, Space, Tensor
@@ -54,6 +54,33 @@ class RuntimeIndex:
 
     tile: Tensor
     offset: AffineIndex
+
+
+@dataclass(frozen=True)
+class MaskedOperand:
+    """``tile[predicate]``: an operand of a matmul, of which only some elements take part ("NKI API masking").
+
+    Attributes
+    ----------
+    kept:
+        Which take part, in the tile's shape.
+    """
+
+    tensor: Tensor
+    kept: npt.NDArray[np.bool_]
+
+
+def masked_operand(tensor: Tensor, predicate: Predicate) -> MaskedOperand:
+    """``tensor`` where ``predicate`` holds."""
+    kept = evaluate_mask(predicate)
+    try:
+        return MaskedOperand(tensor, np.broadcast_to(np.asarray(True if kept is None else kept), tensor.shape))
+    except ValueError:
+        raise KernelFault(
+            "",
+            f"a mask of shape {predicate.shape} does not fit an operand of shape {tensor.shape}",
+            next_step="build the mask from the indices of the operand",
+        ) from None
 
 
 def view(tensor: Tensor, key: Any) -> Tensor:

@@ -420,8 +420,9 @@ class Tensor:
         storage.detach()
         keep = None if mask is None else np.broadcast_to(mask, self.shape)
         around = loops.nest()
+        repeated = None
         if around is not None and storage.depth < around.parallel:
-            writes.note(self, keep, around)
+            repeated = writes.note(self, keep, around)
         if self.gather is not None:
             self._write_gathered(self.gather, values, undefined, keep)
         else:
@@ -431,6 +432,8 @@ class Tensor:
                 storage.put(self._values(), values, keep)
             if storage.undefined is not None or undefined is not None:
                 self._update_ids(undefined, keep)
+        if repeated is not None and values is not None:
+            repeated.written()
         if storage.placed is not None:
             storage.placed.wrote(self, keep)
 

@@ -155,8 +155,28 @@ def _around(a: Box, b: Box) -> Box:
     return tuple((min(x[0], y[0]), max(x[1], y[1]), 1) for x, y in zip(a, b, strict=True))
 
 
-def note(tensor: Tensor, kept: Kept, nest: Nest) -> None:
-    """Note that the running iterations write ``tensor`` where ``kept``.
+class Repeated:
+    """Elements that another program wrote before: legal where this one writes the same bytes.
+
+    A shipped kernel computes everything in every program of its grid; its answer depends on no order.
+    """
+
+    def __init__(self, tensor: Tensor, kept: Kept, region: Region, other: Region) -> None:
+        self._tensor, self._kept, self._region, self._other = tensor, kept, region, other
+        self._before = self._bytes()
+
+    def _bytes(self) -> bytes:
+        values, _ = self._tensor.read(self._kept)
+        return np.ascontiguousarray(values if self._kept is None else values[self._kept]).tobytes()
+
+    def written(self) -> None:
+        """Refuse, if the write changed a byte."""
+        if self._bytes() != self._before:
+            _refuse(self._tensor, self._region, self._other, is_grid=True)
+
+
+def note(tensor: Tensor, kept: Kept, nest: Nest) -> Repeated | None:
+    """Note that the running iterations write ``tensor`` where ``kept``, before they do.
 
     Raises
     ------
@@ -164,7 +184,7 @@ def note(tensor: Tensor, kept: Kept, nest: Nest) -> None:
         ``err_unexpected_output_dependencies`` where another parallel iteration wrote one of these elements.
     """
     if nest.reducing or not nest.watched:
-        return
+        return None
     storage = tensor.storage
     region = Region(tensor, kept)
     ledgers = storage.ledgers = [] if storage.ledgers is None else storage.ledgers
@@ -174,7 +194,10 @@ def note(tensor: Tensor, kept: Kept, nest: Nest) -> None:
             ledgers[number:] = [Ledger(level)]
         other = ledgers[number].add(region)
         if other is not None:
-            _refuse(tensor, region, other, is_grid=level is nest.levels[0])
+            if level is nest.levels[0]:
+                return Repeated(tensor, kept, region, other)
+            _refuse(tensor, region, other, is_grid=False)
+    return None
 
 
 def _refuse(tensor: Tensor, region: Region, other: Region, *, is_grid: bool) -> NoReturn:

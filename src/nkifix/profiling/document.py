@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -185,7 +186,7 @@ def thinned(timeline: Sequence[Sample], most: int = TIMELINE_SAMPLES) -> list[Sa
         return list(timeline)
     cuts = [len(timeline) * part // most for part in range(most + 1)]
     kept = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in itertools.pairwise(cuts):
         stretch = timeline[start:end]
         top = max(stretch, key=lambda sample: sample.sbuf_bytes)
         kept.append(top._replace(psum_bytes=max(sample.psum_bytes for sample in stretch)))

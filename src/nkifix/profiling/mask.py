@@ -70,9 +70,7 @@ class _Content(NamedTuple):
 
     def moved(self, rows: int, columns: int) -> _Content:
         """Of the part that begins so many rows and columns further on."""
-        return _Content(
-            self.rows and self.rows.moved(rows) or None, self.columns and self.columns.moved(columns) or None
-        )
+        return _Content(self.rows and self.rows.moved(rows), self.columns and self.columns.moved(columns))
 
 
 _MASKING = frozenset({"range_select", "tensor_copy_predicated", "select_reduce"})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nkifix.differential.adapters import NotExpressibleError
 from nkifix.differential.cases import DTYPES, Case
 from nkifix.differential.kernels import Crashed, Inputs, loaded
 from nkifix.differential.references import Reference
@@ -103,7 +104,9 @@ class Measurement:
             is_dma = engine is Engine.DMA
             busy = self.profile.dma_seconds if is_dma else self.profile.engine_seconds[engine]
             cycles = None if is_dma else total.cycles.get(engine, 0.0)
-            rows.append(EngineUse(engine, total.executed.get(engine, 0), cycles, busy, busy / latency if latency else 0.0))
+            rows.append(
+                EngineUse(engine, total.executed.get(engine, 0), cycles, busy, busy / latency if latency else 0.0)
+            )
         return rows
 
     @property
@@ -155,8 +158,15 @@ def measure(
     params = Params(target=target, arithmetic=compute)
     with loaded({_LABEL: reference.source}, params, functions={_LABEL: reference.function}) as kernels:
         kernel = kernels[_LABEL]
-        with measuring() as footprints, observing(scheduler, *consumers) as observer:
-            result = kernel.call(case, None if compute else blank_inputs(case))
+        try:
+            with measuring() as footprints, observing(scheduler, *consumers) as observer:
+                result = kernel.call(case, None if compute else blank_inputs(case))
+        except NotExpressibleError as error:
+            raise RefusalError(
+                f"{reference.name} cannot be asked for this case: {error}",
+                where=reference.file,
+                next_step="choose another case",
+            ) from error
         files = {str(kernel.file): reference.file}
         warned = tuple(kernel.warned)
     if isinstance(result, Crashed):
@@ -167,9 +177,7 @@ def measure(
             next_step="choose another case, or fix the kernel first: " + reference.name.split("+fix")[0] + "+fix",
         )
     profile = Profile.of(observer.counts, target)
-    return Measurement(
-        reference, case, target, compute, profile, scheduler.schedule, footprints[-1], files, warned
-    )
+    return Measurement(reference, case, target, compute, profile, scheduler.schedule, footprints[-1], files, warned)
 
 
 def blank_inputs(case: Case) -> Inputs:

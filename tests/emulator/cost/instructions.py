@@ -37,7 +37,9 @@ def instruction(
     return Instruction(operation, function, engine, result, operands, file, line)
 
 
-def event(one: Instruction, *, reads: tuple[Region, ...] = (), writes: tuple[Region, ...] = (), program: Any = ()) -> Event:
+def event(
+    one: Instruction, *, reads: tuple[Region, ...] = (), writes: tuple[Region, ...] = (), program: Any = ()
+) -> Event:
     """It, with the memory it used."""
     return Event(one, program, reads, writes, {})
 

@@ -16,8 +16,8 @@ from tests.emulator.cost.instructions import BF16, access, instruction
 
 P = 128
 PSUM = Space.PSUM
-HALF = {"dtype": BF16}
-FLOAT16 = {"dtype": np.float16}
+HALF: dict[str, Any] = {"dtype": BF16}
+FLOAT16: dict[str, Any] = {"dtype": np.float16}
 
 
 def tiles(operation: str, free: int, operands: int = 1, **given: Any) -> Instruction:
@@ -83,12 +83,16 @@ CYCLES: list[Any] = [
     ("scalar_tensor_tensor", tiles("scalar_tensor_tensor", 100, 2, function="subtract+multiply"), 200),
     (
         "scalar_tensor_tensor",
-        two("scalar_tensor_tensor", access(P, 100, **HALF), access(P, 100, **HALF), access(P, 100), "subtract+multiply"),
+        two(
+            "scalar_tensor_tensor", access(P, 100, **HALF), access(P, 100, **HALF), access(P, 100), "subtract+multiply"
+        ),
         100,
     ),
     (
         "scalar_tensor_tensor",
-        two("scalar_tensor_tensor", access(P, 101, **HALF), access(P, 101, **HALF), access(P, 101), "subtract+multiply"),
+        two(
+            "scalar_tensor_tensor", access(P, 101, **HALF), access(P, 101, **HALF), access(P, 101), "subtract+multiply"
+        ),
         202,
     ),
     (
@@ -162,7 +166,12 @@ CYCLES: list[Any] = [
     (
         "local_gather",
         instruction(
-            "local_gather", access(P, 80, **HALF), access(P, 512, **HALF), access(P, 5), engine=Engine.GPSIMD, function="2"
+            "local_gather",
+            access(P, 80, **HALF),
+            access(P, 512, **HALF),
+            access(P, 5),
+            engine=Engine.GPSIMD,
+            function="2",
         ),
         150 + 80 / 2.25,
     ),
@@ -170,7 +179,8 @@ CYCLES: list[Any] = [
 
 
 @pytest.mark.parametrize(
-    ("one", "cycles"), [pytest.param(one, cycles, id=f"{name} {number}") for number, (name, one, cycles) in enumerate(CYCLES)]
+    ("one", "cycles"),
+    [pytest.param(one, cycles, id=f"{name} {number}") for number, (name, one, cycles) in enumerate(CYCLES)],
 )
 def test_cycles_are_those_of_the_documented_formula(one: Instruction, cycles: float) -> None:
     charged = charges(one, CHIPS["trn1"])

@@ -160,7 +160,10 @@ def test_store_from_psum_has_a_copy_of_its_own_kind() -> None:
         pytest.param((access(128, 64, dtype=BF16), access(128, 64, dtype=BF16, space=HBM)), 16384, 128, id="plain"),
         pytest.param((access(128, 64), access(128, 64, dtype=BF16, space=HBM)), 32768, 256, id="cast: larger dtype"),
         pytest.param(
-            (access(128, 64, dtype=BF16), access(128, 64, dtype=BF16, space=HBM, run_bytes=16)), 16384, 16, id="short runs"
+            (access(128, 64, dtype=BF16), access(128, 64, dtype=BF16, space=HBM, run_bytes=16)),
+            16384,
+            16,
+            id="short runs",
         ),
         pytest.param(
             (access(128, 64, dtype=BF16), access(1, 64, dtype=BF16, space=HBM)), 128, 128, id="broadcast: read once"
@@ -184,15 +187,19 @@ def test_transfer_is_what_both_ends_allow(ends: tuple[Accessed, Accessed], size:
     ],
 )
 def test_chunks_have_the_documented_class(run_bytes: int, payload: str) -> None:
-    one = instruction(
-        "load", access(128, 4096), access(128, 4096, space=HBM, run_bytes=run_bytes), engine=Engine.DMA
-    )
+    one = instruction("load", access(128, 4096), access(128, 4096, space=HBM, run_bytes=run_bytes), engine=Engine.DMA)
     assert [row.payload for row in Profile.of({one: 1}, "trn1").transfers] == [payload]
 
 
 def test_bounds_are_the_busiest_engine_and_the_roofline() -> None:
     busy = {
-        instruction("nc_matmul", access(128, 512, space=Space.PSUM), access(128, 128, dtype=BF16), access(128, 512, dtype=BF16), engine=Engine.TENSOR): 100,
+        instruction(
+            "nc_matmul",
+            access(128, 512, space=Space.PSUM),
+            access(128, 128, dtype=BF16),
+            access(128, 512, dtype=BF16),
+            engine=Engine.TENSOR,
+        ): 100,
         instruction("tensor_copy", access(128, 512), access(128, 512)): 100,
     }
     profile = Profile.of(busy, "trn2")

@@ -13,6 +13,7 @@ from nkifix.emulator.affine import Mask, is_integer
 from nkifix.emulator.checks import check_free_size, check_same_partitions, chosen_engine, operand
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.indexing import MaskedOperand
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Space, Tensor
 from nkifix.emulator.numeric import F32, Array
@@ -24,9 +25,13 @@ from nkifix.emulator.undefined import Undefined, merge, reduced, refuse_undefine
 def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor:
     """``stationary.T @ moving``: (K, M) and (K, N) in SBUF give (M, N) float32 in PSUM.
 
-    The contraction runs over the partitions, in float32. Limits: K <= 128, M <= 128, N <= 512.
+    The contraction runs over the partitions, in float32. Limits: K <= 128, M <= 128, N <= 512. Of a
+    :class:`~nkifix.emulator.indexing.MaskedOperand`, partitions that drop out add nothing, and columns that do
+    give no result.
     """
     operation = "nc_matmul"
+    stationary, left_kept = _unmasked(stationary)
+    moving, right_kept = _unmasked(moving)
     left = operand(operation, "stationary", stationary)
     right = operand(operation, "moving", moving)
     if left.shape[0] != right.shape[0]:
@@ -37,11 +42,11 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
             next_step="give both operands the same partition count",
         )
     shape = (left.shape[1], *right.shape[1:])
-    kept = fit_mask(mask, shape)
+    kept = _result_mask(fit_mask(mask, shape), left_kept, right_kept, shape)
     if kept is False:
         return nothing(operation, shape, F32, Space.PSUM)
-    left_values, left_undefined = read(operation, "stationary", left)
-    right_values, right_undefined = read(operation, "moving", right)
+    left_values, left_undefined = _taking_part(operation, "stationary", left, left_kept)
+    right_values, right_undefined = _taking_part(operation, "moving", right, right_kept)
     undefined = None
     if left_undefined is not None or right_undefined is not None:
         undefined = _contracted(left, right, left_undefined, right_undefined, shape, kept)
@@ -56,6 +61,33 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
         return multiplied
 
     return result(operation, shape, F32, product, undefined=undefined, mask=kept, space=Space.PSUM)
+
+
+Kept = npt.NDArray[np.bool_]
+
+
+def _unmasked(value: object) -> tuple[object, Kept | None]:
+    return (value.tensor, value.kept) if isinstance(value, MaskedOperand) else (value, None)
+
+
+def _result_mask(kept: Mask, left: Kept | None, right: Kept | None, shape: tuple[int, ...]) -> Mask:
+    """``kept``, less the rows and columns whose operand drops out wholly."""
+    if kept is False or (left is None and right is None):
+        return kept
+    rows = np.ones(shape[0], dtype=bool) if left is None else left.any(axis=0)
+    columns = np.ones(shape[1:], dtype=bool) if right is None else right.any(axis=0)
+    both: Kept = np.multiply.outer(rows, columns)
+    both = both if kept is None else both & kept
+    return None if both.all() else both
+
+
+def _taking_part(operation: str, name: str, tensor: Tensor, kept: Kept | None) -> tuple[Array, Undefined | None]:
+    values, undefined = read(operation, name, tensor, kept)
+    if kept is None:
+        return values, undefined
+    if undefined is not None:
+        undefined = Undefined(np.where(kept, undefined.ids, np.uint8(0)), undefined.origins)
+    return np.where(kept, values, np.zeros((), dtype=values.dtype)), undefined
 
 
 def _contracted(

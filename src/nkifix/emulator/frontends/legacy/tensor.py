@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from nkifix.emulator import indexing, numeric, reinterpret, views
-from nkifix.emulator.affine import AffineIndex
+from nkifix.emulator.affine import AffineIndex, Predicate
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import F32
@@ -52,7 +52,9 @@ class LegacyTensor(Tensor):
     __slots__ = ()
     __hash__ = Tensor.__hash__
 
-    def __getitem__(self, key: Any) -> LegacyTensor:
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, Predicate):
+            return indexing.masked_operand(self, key)
         view = indexing.view(self, key)
         assert isinstance(view, LegacyTensor)
         return view
