@@ -21,7 +21,7 @@ TEST_FILE = '''\
 import numpy as np
 import pytest
 import torch
-from torch_xla.core import xla_model as xm
+import torch_xla.core.xla_model as xm
 
 from neuronx_distributed_inference.modules.sliding_window.attention import FlashConfig, flash_fwd
 

@@ -40,6 +40,12 @@ def test_base_is_what_was_asked_for(clone: Path, revision: str) -> None:
     assert (found.commit, found.newest, found.name) == (asked, newest, "v0.7.14366")
 
 
+@pytest.mark.parametrize(("detached", "expected"), [(False, "mine"), (True, "HEAD")])
+def test_head_is_called_by_its_branch(clone: Path, detached: bool, expected: str) -> None:
+    git(clone, "checkout", "--quiet", *(["--detach"] if detached else ["-b", "mine"]))
+    assert base.find(clone, "HEAD").name == expected
+
+
 @pytest.mark.parametrize("imports", [True, False])
 def test_caller_is_looked_for_on_the_default_branch(clone: Path, imports: bool) -> None:
     git(clone, "tag", "old")

@@ -13,7 +13,7 @@ from nkifix import codemod
 from nkifix.contribute import kit, runs
 from nkifix.contribute.base import KERNEL, TESTS
 from nkifix.contribute.proof import sha256
-from nkifix.contribute.repository import Identity
+from nkifix.contribute.repository import Identity, Scratch
 from nkifix.errors import RefusalError
 from tests.contribute import fake_upstream, proofs
 from tests.contribute.children import NEW, OLD, Children
@@ -171,6 +171,14 @@ def test_refuses_files_that_are_not_upstreams(
     with pytest.raises(RefusalError, match=what) as refusal:
         kit.make(request(clone))
     assert "v0.7.14366" in str(refusal.value.next_step)
+
+
+def test_refuses_a_patch_that_makes_another_tree(
+    clone: Path, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scratch, "tree_after", lambda self, base, patch: "another")
+    with pytest.raises(RefusalError, match="does not give back its own commit"):
+        kit.make(request(clone))
 
 
 def test_refuses_a_proof_that_fails(clone: Path, children: Children) -> None:

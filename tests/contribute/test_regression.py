@@ -83,6 +83,9 @@ def test_values_stand_in_the_order_of_the_test() -> None:
         pytest.param("a, \\\n        b", "a", "lacks the parameter b", id="a parameter less"),
         pytest.param("parametrize", "other", "parametrized with a string", id="not parametrized"),
         pytest.param('"a, \\\n        b"', '("a", "b")', "parametrized with a string", id="names in a tuple"),
+        pytest.param(
+            PLAIN[PLAIN.index(", [\n") :], ", ROWS)\n    def test_sum(): ...\n", "a list of rows", id="a name"
+        ),
         pytest.param("[3, 4],", "[3, 4", "does not parse", id="no Python"),
     ],
 )

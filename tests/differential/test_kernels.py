@@ -10,6 +10,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from nkifix.differential.adapters import NotExpressibleError
 from nkifix.differential.cases import Case
 from nkifix.differential.kernels import Answered, Crashed, loaded
 from nkifix.emulator import Params
@@ -89,12 +90,16 @@ def test_crash_names_the_deepest_line_of_the_kernel_file() -> None:
     assert source.decode().splitlines()[(crash.line or 0) - 1] == "    np.zeros(3).reshape(2)"
 
 
+def test_call_that_a_kernel_has_no_arguments_for_is_no_crash_of_it() -> None:
+    with loaded({"stock": ECHO}) as kernels, pytest.raises(NotExpressibleError, match="no no_such_field"):
+        kernels["stock"].call(Case(name="odd", seq_q=8, seq_k=8, config={"no_such_field": 1}))
+
+
 def test_crash_has_no_line_where_the_kernel_file_was_not_reached() -> None:
     with loaded({"stock": ECHO}) as kernels:
-        crash = kernels["stock"].call(Case(name="odd", seq_q=8, seq_k=8, config={"no_such_field": 1}))
+        crash = kernels["stock"].call(Case(name="odd", seq_q=8, seq_k=8), grid=(0, 1))
     assert isinstance(crash, Crashed)
-    assert crash.type_name == "TypeError"
-    assert "no_such_field" in crash.message
+    assert "grid" in crash.message
     assert crash.line is None
 
 

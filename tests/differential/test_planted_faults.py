@@ -22,7 +22,11 @@ FAULTS = {
     # masking: text, its fault, and part of the name of a case that is likely to show it
     "causal edge one key early": (CAUSAL_EDGE, CAUSAL_EDGE.replace(">=", ">"), SMALL),
     "causal edge one key late": (CAUSAL_EDGE, CAUSAL_EDGE.replace("row >=", "row + 1 >="), SMALL),
-    "causal edge ignores the chunk": (CAUSAL_EDGE, CAUSAL_EDGE.replace("start + ", ""), "default call, 640 queries, 1024 keys"),
+    "causal edge ignores the chunk": (
+        CAUSAL_EDGE,
+        CAUSAL_EDGE.replace("start + ", ""),
+        "default call, 640 queries, 1024 keys",
+    ),
     "causal edge not masked": ("if band.cut_above(q0, k0 + start, width):", "if False:", SMALL),
     "window one key short": (WINDOW_EDGE, WINDOW_EDGE.replace(">=", ">"), "window (127, -1)"),
     "window not masked": ("if band.cut_below(q0, rows, k0 + start):", "if False:", "window (127, -1)"),
@@ -66,7 +70,11 @@ FAULTS = {
         "200 queries, 729 keys",
     ),
     "every query tile is the first": ("start = q0 + i * TILE_QUERIES", "start = q0", SMALL),
-    "every block of V is the first": ("values[block, nl.ds(0, width), :], transpose_x", "values[0, nl.ds(0, width), :], transpose_x", SMALL),
+    "every block of V is the first": (
+        "values[block, nl.ds(0, width), :], transpose_x",
+        "values[0, nl.ds(0, width), :], transpose_x",
+        SMALL,
+    ),
     # layout
     "query heads interleaved": ("head = kv_head * shared + i", "head = i * shapes.kv_heads + kv_head", "4/2 heads"),
     "first kv head for all": ("k_head = k[batch, kv_head]", "k_head = k[batch, 0]", "4/2 heads"),
@@ -92,7 +100,11 @@ FAULTS = {
         "output = nl.zeros((count, nl.par_dim(TILE_QUERIES), head_dim), dtype=nl.bfloat16",
         "float32, unmixed",
     ),
-    "answer in another dtype": ("dtype=q.dtype, buffer=nl.shared_hbm", "dtype=nl.bfloat16, buffer=nl.shared_hbm", "float32"),
+    "answer in another dtype": (
+        "dtype=q.dtype, buffer=nl.shared_hbm",
+        "dtype=nl.bfloat16, buffer=nl.shared_hbm",
+        "float32",
+    ),
 }
 """Fault -> text of the kernel, what is planted in its place, and part of the name of cases to try first."""
 
@@ -120,6 +132,8 @@ def test_planted_fault_is_reported(fault: str) -> None:
 
 def test_kernel_without_a_fault_is_not_reported() -> None:
     rows = choose("quick", only=[SMALL, "window (127, -1)", "no grid"])
-    with loaded({"intact": SOURCE.encode(), "same": SOURCE.replace("Flash attention", "Attention").encode()}) as kernels:
+    with loaded(
+        {"intact": SOURCE.encode(), "same": SOURCE.replace("Flash attention", "Attention").encode()}
+    ) as kernels:
         statuses = [compare(row, kernels["intact"], kernels["same"]).status for row in rows]
     assert set(statuses) == {Status.IDENTICAL, Status.REFUSED}

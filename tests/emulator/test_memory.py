@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nkifix.emulator import indexing
+from nkifix.emulator.addresses import element_strides
 from nkifix.emulator.affine import AffineIndex
 from nkifix.emulator.faults import UndefinedReadFault
-from nkifix.emulator.memory import Space, Storage, Tensor, element_strides
+from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.undefined import MAX_ORIGINS, Origin, Undefined, refuse_undefined
 from tests.emulator.kernels import hbm, holes, refuses, running, tile, values
 

@@ -302,7 +302,7 @@ def copies(x: Any, shared: bool) -> Any:
 
 @nki.jit
 def stores_into_parameter(x: Any, out: Any) -> None:
-    nl.store(out[0:1, :], nl.load(x[0:1, :]))
+    nl.store(out[0:1, :], nl.load(x[nl.ds(nl.program_id(0), 1), :]))
 
 
 X = np.arange(32, dtype=F32).reshape(4, 8)
@@ -323,6 +323,18 @@ def test_refuses_programs_that_store_into_one_part_of_a_parameter() -> None:
         stores_into_parameter[2](X, np.zeros((4, 8), F32))
     stores_into_parameter[1](X, out := np.zeros((4, 8), F32))
     np.testing.assert_array_equal(out[0], X[0])
+
+
+def test_programs_may_store_the_same_bytes_into_one_part() -> None:
+    @nki.jit
+    def kernel(x: Any) -> Any:
+        out = nl.ndarray((1, 8), F32, buffer=nl.shared_hbm)
+        row = nl.arange(8)[None, :]
+        nl.store(out[nl.arange(1)[:, None], row], nl.load(x[0:1, :]), mask=row < 8 - 0 * nl.program_id(0))
+        nl.store(out[nl.arange(1)[:, None], row], nl.load(x[0:1, :]), mask=row < 3)
+        return out
+
+    np.testing.assert_array_equal(kernel[3](X), X[:1])
 
 
 def test_many_programs_are_compared_by_their_boxes() -> None:

@@ -88,8 +88,8 @@ def _calls(repository: Repository, commit: str) -> bool:
 
 
 def _called(repository: Repository, commit: str, name: str) -> str:
-    """Return the name of a release if ``commit`` is one, else ``name``."""
-    return next(iter(repository.tags(commit)), name)
+    """Return the name of a release if ``commit`` is one, else that of the branch, else ``name``."""
+    return next(iter(repository.tags(commit)), repository.branch() if name == "HEAD" else name)
 
 
 def _require_clean(repository: Repository, path: Path) -> None:

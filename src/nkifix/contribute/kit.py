@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -157,7 +158,7 @@ def _changes(base: Base, ids: Sequence[str]) -> list[Change]:
 
 def _fixed(base: Base, defect: str) -> bytes | None:
     """Return the kernel without the defect, or None if it does not have it."""
-    outcome = _outcome(base, defect)
+    outcome = _outcome(base.kernel, defect)
     if isinstance(outcome, codemod.NotRecognised):
         raise RefusalError(
             f"{defect}: this kernel is not recognised",
@@ -168,8 +169,9 @@ def _fixed(base: Base, defect: str) -> bytes | None:
     return outcome.data if isinstance(outcome, codemod.Fixed) else None
 
 
-def _outcome(base: Base, defect: str) -> codemod.Outcome:
-    return codemod.apply(base.kernel, codemod.select(only=(defect,)))
+@functools.lru_cache(maxsize=32)
+def _outcome(kernel: bytes, defect: str) -> codemod.Outcome:
+    return codemod.apply(kernel, codemod.select(only=(defect,)))
 
 
 def _tested(base: Base, patch: Patch) -> bytes:
@@ -200,7 +202,12 @@ def _kit(
     commit = repository.commit(base.commit, after, message, author, request.seconds)
     mail_name, mail = repository.format_patch(base.commit, commit)
     if repository.tree_after(base.commit, mail) != repository.tree_of(commit):
-        raise RefusalError("the patch does not give back its own commit", where=change.patch.id)
+        raise RefusalError(
+            "the patch does not give back its own commit",
+            where=change.patch.id,
+            why="git wrote it in a form that loses something",
+            next_step="use a newer git",
+        )
     proof = _proof(repository, base, change, commit, known, evidence)
     proof.check()
     files = {
@@ -272,7 +279,9 @@ def _follow_ups(base: Base, patch: Patch) -> tuple[str, ...]:
     """Return a line for each related defect that the base has and this patch leaves."""
     titles = {fix.id: fix.title for fix in codemod.FIXES}
     return tuple(
-        f"`{name}`: {titles[name]}" for name in patch.follow_ups if isinstance(_outcome(base, name), codemod.Fixed)
+        f"`{name}`: {titles[name]}"
+        for name in patch.follow_ups
+        if isinstance(_outcome(base.kernel, name), codemod.Fixed)
     )
 
 

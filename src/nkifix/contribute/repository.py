@@ -104,6 +104,13 @@ class Repository:
         known = ["refs/remotes/origin/main", "refs/heads/main", "refs/heads/master", "HEAD"]
         return next((name for name in (*remote, *own, *known) if self.find_commit(name)), None)
 
+    def branch(self) -> str:
+        """Return the name of the present branch, or HEAD if there is none."""
+        try:
+            return _line(git.run(self.folder, "symbolic-ref", "--short", "HEAD"))
+        except git.GitError:
+            return "HEAD"
+
     def tags(self, commit: str) -> list[str]:
         """Return the tags that point at ``commit``, sorted."""
         return git.run(self.folder, "tag", "--points-at", commit).decode("utf-8", "replace").split()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import ml_dtypes
@@ -20,8 +20,13 @@ Values = Literal[
     "very negative logits",
     "one-hot",
     "repeated rows",
+    "NaN at one key",
+    "Inf at one key",
 ]
 """What the inputs hold; see :meth:`Case.inputs`."""
+
+POISONS: dict[Values, float] = {"NaN at one key": float("nan"), "Inf at one key": float("inf")}
+"""Values -> what K and V hold at :attr:`Case.poisoned_key`."""
 
 DTYPES: dict[DtypeName, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -108,7 +113,8 @@ class Case:
         Large queries are 10,000 times as large. Equal logits come from keys that are all the same. Very negative
         ones come from large positive queries and negative keys: they lie far below -9984. One-hot weights come from
         queries along one key each. Large values are 1000 times as large; tiny ones 100 times as small, with queries
-        1000 times as small. Of repeated rows, each second query, key and value is the one before it.
+        1000 times as small. Of repeated rows, each second query, key and value is the one before it. NaN or Inf stands
+        at one key, in K and V: queries that do not see it have the answer that they have without (:attr:`clean`).
         """
         random = np.random.default_rng(self.seed)
         q, k, v = (random.standard_normal(shape, dtype=np.float32) for shape in self.shapes)
@@ -128,9 +134,26 @@ class Case:
                 q = np.float32(8) * np.repeat(keys, self.heads // self.kv_heads, axis=1)
             case "repeated rows":
                 q, k = _twice(q, -1), _twice(k, -1)
-                v = _twice(v, -1 if self.config.get("should_transpose_v", False) else -2)
+                v = _twice(v, self._key_axis_of_v)
+            case "NaN at one key" | "Inf at one key":
+                k[..., self.poisoned_key] = POISONS[self.values]
+                np.moveaxis(v, self._key_axis_of_v, 0)[self.poisoned_key] = POISONS[self.values]
         dtype = DTYPES[self.dtype]
         return q.astype(dtype), k.astype(dtype), v.astype(dtype)
+
+    @property
+    def _key_axis_of_v(self) -> int:
+        return -1 if self.config.get("should_transpose_v", False) else -2
+
+    @property
+    def poisoned_key(self) -> int:
+        """Where NaN or Inf stands, if :attr:`values` asks for one."""
+        return self.seq_k * 3 // 4
+
+    @property
+    def clean(self) -> Case:
+        """The same call without NaN and Inf."""
+        return replace(self, values="normal") if self.values in POISONS else self
 
     def visible(self) -> npt.NDArray[np.bool_]:
         """Which key each query sees, (seq_q, seq_k): the documented masks, top-left aligned."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nkifix.backends import Latency
 from nkifix.differential.adapters import NotExpressibleError
 from nkifix.differential.budget import Accuracy, accuracy, budget, is_trivial, row_errors
-from nkifix.differential.cases import Array, Case, blank_inputs
+from nkifix.differential.cases import POISONS, Array, Case, blank_inputs
 from nkifix.differential.differences import Differences, differences
 from nkifix.differential.kernels import Answered, Crashed, Inputs, LoadedKernel, Result
 from nkifix.differential.matrix import Refused
@@ -26,6 +26,11 @@ from nkifix.emulator.observe import Event, Instruction, observing
 
 Kinds = npt.NDArray[np.uint8]
 """A kind per tile of 128 queries and 512 keys."""
+
+TILE_QUERIES, CHUNK_KEYS = 128, 512
+"""Sides of the tiles that a mask tracker tells apart."""
+DEFAULT_TILE_KEYS = 2048
+"""Keys per tile where the config does not say: the contract's default."""
 
 Row = Case | Refused | Scaled
 
@@ -73,6 +78,9 @@ class Side:
         What became of each tile of the score matrix, as a mask tracker saw it; None where none watched.
     latency:
         Measured times, from hardware alone.
+    poisoned_rows:
+        Query rows that hold NaN or Inf, though they do not see the key that does: a tile that the kernel computes for
+        them holds it, and a weight of zero times NaN is NaN. None where the inputs are finite.
     """
 
     result: Result
@@ -81,6 +89,7 @@ class Side:
     cost: Cost | None = None
     tiles: Kinds | None = None
     latency: Latency | None = None
+    poisoned_rows: int | None = None
 
     @property
     def right(self) -> bool:
@@ -166,9 +175,9 @@ def compare(
 def _compare_answers(
     case: Case, baseline: LoadedKernel, comparison: LoadedKernel, tracker: TrackerType | None
 ) -> Compared:
-    inputs = case.inputs()
-    truth = exact(case, *inputs)
-    allowed = budget(case, *inputs, truth)
+    inputs, clean = case.inputs(), case.clean.inputs()
+    truth = exact(case.clean, *clean)
+    allowed = budget(case.clean, *clean, truth)
     sides = [_judged(case, inputs, kernel, truth, allowed, tracker) for kernel in (baseline, comparison)]
     first, second = sides
     gap = None
@@ -177,7 +186,7 @@ def _compare_answers(
     status = _status(first, second, gap)
     if second.answer is not None and not _steady(case, inputs, comparison, second.answer):
         status = Status.UNSTEADY
-    errors = row_errors(reference(case, *inputs).output, truth)
+    errors = row_errors(reference(case.clean, *clean).output, truth)
     return Compared(case, status, first, second, gap, float(np.max(errors, initial=0.0)), truth=truth)
 
 
@@ -195,14 +204,46 @@ def _judged(
     side = Side(result, cost=_cost(watching.counts) if watching.counts else None)
     if side.answer is None:
         return side
-    fault = kernel.backend.suspicion(side.answer) if kernel.backend.is_hardware else ""
+    tiles = None if watch is None else watch.picture.kinds
+    answer, poisoned = _excused(case, side.answer, truth, tiles)
+    fault = kernel.backend.suspicion(answer) if kernel.backend.is_hardware else ""
     return replace(
         side,
-        accuracy=accuracy(side.answer, truth, allowed),
-        fault=fault or _fault(side.answer, truth, inputs),
-        tiles=None if watch is None else watch.picture.kinds,
+        accuracy=accuracy(answer, truth, allowed),
+        fault=fault or _fault(answer, truth, inputs),
+        tiles=tiles,
         latency=kernel.latency(case, inputs),
+        poisoned_rows=poisoned,
     )
+
+
+def _excused(case: Case, answer: Array, truth: Float64s, tiles: Kinds | None) -> tuple[Array, int | None]:
+    """The answer to judge, and how many rows were poisoned.
+
+    Rows that see the poisoned key have no right answer. Rows that do not see it may hold NaN or Inf where a tile that
+    is computed for them holds the key.
+    """
+    if case.values not in POISONS or answer.shape != truth.shape:
+        return answer, None
+    seen = case.visible()[:, case.poisoned_key]
+    endless = ~np.isfinite(answer.astype(np.float32)).all(axis=-1)
+    poisoned = endless & ~seen & _meets_poison(case, tiles)
+    judged = np.where((seen | poisoned)[..., None], truth, answer).astype(answer.dtype)
+    return judged, int(np.count_nonzero(poisoned))
+
+
+def _meets_poison(case: Case, tiles: Kinds | None) -> npt.NDArray[np.bool_]:
+    """Queries for whose tile of 128 the key tile with the poisoned key is computed; where none watched, must be."""
+    size = case.config.get("seq_tile_size", DEFAULT_TILE_KEYS)
+    first = case.poisoned_key // size * size
+    if tiles is None:
+        needed = case.visible()[:, first : first + size].any(axis=1)
+        of_tile = [needed[start : start + TILE_QUERIES].any() for start in range(0, case.seq_q, TILE_QUERIES)]
+    else:
+        last = min(first + size, case.seq_k) - 1
+        of_tile = list((tiles[:, first // CHUNK_KEYS : last // CHUNK_KEYS + 1] != 0).any(axis=1))
+    meets: npt.NDArray[np.bool_] = np.repeat(np.array(of_tile), TILE_QUERIES)[: case.seq_q]
+    return meets
 
 
 def _priced(row: Scaled, result: Compared, baseline: LoadedKernel, comparison: LoadedKernel) -> Compared:

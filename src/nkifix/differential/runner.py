@@ -95,9 +95,9 @@ def run(
     Raises
     ------
     RefusalError
-        ``stream`` holds results of other kernels, or cannot be written.
+        ``stream`` holds results of other kernels, or cannot be written; or no cluster answers.
     MissingExtraError
-        A cluster is asked for without dask.distributed.
+        A cluster is asked for without dask.distributed being installed.
     """
     known = _known(stream, job) if resume else {}
     open_rows = [row for row in rows if row_key(row) not in known]
@@ -142,7 +142,15 @@ def _backend(cluster: str | None, count: int) -> Iterator[None]:
         from distributed import Client
     except ImportError:
         raise MissingExtraError("dask.distributed", extra="cluster", needed_for="--cluster") from None
-    with Client(cluster), joblib.parallel_config(backend="dask"):
+    try:
+        client = Client(cluster)
+    except (OSError, ValueError) as error:  # ValueError: no address at all
+        raise RefusalError(
+            f"no dask scheduler answers at {cluster}",
+            why=str(error),
+            next_step="start one with `dask scheduler`, and workers with `dask worker ADDRESS`, where nkifix is installed",
+        ) from error
+    with client, joblib.parallel_config(backend="dask"):
         yield
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from nkifix.differential.cases import DTYPES, Case, Values
+from nkifix.differential.cases import DTYPES, POISONS, Case, Values
 from nkifix.differential.comparison import Row, case_of
 from nkifix.differential.covering import Coverage, combinations
 from nkifix.differential.matrix import CASES, REFUSED, TRANSPOSED, WINDOWED_CONTEXT, Refused
@@ -34,7 +34,7 @@ FACTORS: dict[str, Sequence[Any]] = {
     "dtype": tuple(DTYPES),
     "mixed": (True, False),
     "layout": ({}, TRANSPOSED),
-    "values": get_args(Values),
+    "values": tuple(values for values in get_args(Values) if values not in POISONS),
     "head_dim": (64, 32, 80, 128),
     "scale": (None, 0.3),
 }
@@ -108,14 +108,24 @@ def _borders() -> Iterator[Case]:
     yield Case(name="more queries than keys, window", window_size=(99, -1), config=tile, head_dim=32, seq_q=768, seq_k=512)
 
 
+def _poisoned() -> Iterator[Case]:
+    """NaN and Inf at a key that most queries do not see."""
+    for values in POISONS:
+        for name, mask in FACTORS["mask"]:
+            if name != "full":
+                config = {"seq_tile_size": 512, **mask.get("config", {})}
+                given = {"head_dim": 32, "seq_q": 1024, "seq_k": 1024, "values": values}
+                yield Case(name=f"{name}, {values}", **{**mask, **given, "config": config})
+
+
 def quick(coverage: Coverage = "pairs") -> tuple[Row, ...]:
-    """What a minute allows: all pairs of :data:`FACTORS`, the borders of tiles, and the refusals."""
-    return (*_borders(), *combined(coverage), *REFUSED)
+    """What a minute allows: all pairs of :data:`FACTORS`, the borders of tiles, NaN and Inf, and refusals."""
+    return (*_borders(), *_poisoned(), *combined(coverage), *REFUSED)
 
 
 def full(coverage: Coverage = "pairs") -> tuple[Row, ...]:
     """All of ``quick``, and the whole matrix."""
-    return (*_borders(), *combined(coverage), *CASES, *REFUSED)
+    return (*_borders(), *_poisoned(), *combined(coverage), *CASES, *REFUSED)
 
 
 def choose(

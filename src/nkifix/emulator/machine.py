@@ -43,6 +43,8 @@ class Launch:
         Draws the order of programs and parallel iterations; None for program order.
     force_automatic:
         Whether direct allocations are treated as automatic ones.
+    accepted:
+        Kinds of operands that :func:`nkifix.emulator.checks.operand` has found legal.
     places:
         Where direct allocations lie, by declaration (see :mod:`nkifix.emulator.placement.declare`).
     """
@@ -53,6 +55,7 @@ class Launch:
     code: CodeType | None = None
     outputs: list[Storage] = field(default_factory=list)
     warned: set[tuple[str, str, int]] = field(default_factory=set)
+    accepted: set[tuple[object, ...]] = field(default_factory=set)
     places: dict[object, Any] = field(default_factory=dict)
     level: loops.Level = field(init=False)
     shuffler: np.random.Generator | None = field(init=False)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nkifix.emulator import loops, writes
-from nkifix.emulator.addresses import names_twice
+from nkifix.emulator.addresses import element_strides, names_twice
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_position
@@ -46,15 +46,6 @@ class Space(enum.Enum):
     def on_chip(self) -> bool:
         """True for SBUF and PSUM, whose first tile dimension is the partition dimension."""
         return self in (Space.SBUF, Space.PSUM)
-
-
-def element_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Row-major strides of ``shape``, in elements."""
-    strides, step = [], 1
-    for extent in reversed(shape):
-        strides.append(step)
-        step *= extent
-    return tuple(reversed(strides))
 
 
 _serials = itertools.count()
@@ -478,9 +469,13 @@ class Tensor:
         if undefined is not None:
             new, origins = undefined.merged_into(origins)
         window = self._window_of_ids(ids)
-        before = int(np.count_nonzero(window != 0))
+        before = int(np.count_nonzero(window))
+        if undefined is None and keep is None:
+            window[...] = 0
+            self._settle(ids, origins, -before)
+            return
         np.copyto(window, new, where=True if keep is None else keep)
-        self._settle(ids, origins, int(np.count_nonzero(window != 0)) - before)
+        self._settle(ids, origins, int(np.count_nonzero(window)) - before)
 
     def _refuse_two_values(self) -> NoReturn:
         raise KernelFault(

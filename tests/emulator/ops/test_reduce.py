@@ -57,15 +57,36 @@ def test_reduction_over_trailing_free_dimensions(axis: Any, shape: tuple[int, ..
     assert nisa.tensor_reduce(np.add, tile(x), axis).shape == shape
 
 
-@pytest.mark.parametrize("axis", [0, (0, 1), -2, (), (1, 1), 2, (1, 2), 5], ids=str)
+@pytest.mark.parametrize("axis", [0, (0, 1), -2, (), (1, 1), 2, (1, 2), 5, -3], ids=str)
 def test_refuses_reduction_over_other_dimensions(axis: Any) -> None:
     with refuses("", "reduces the trailing free dimensions"):
         nl.sum(tile(np.ones((3, 4))), axis)
 
 
-def test_refuses_reduction_with_a_gap() -> None:
+def test_refuses_instruction_that_reduces_with_a_gap() -> None:
     with refuses("", "axis 1 of a rank-3 tile"):
-        nl.sum(tile(np.ones((3, 4, 5))), 1)
+        nisa.tensor_reduce(np.add, tile(np.ones((3, 4, 5))), 1)
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axis", [1, (1, 3), (2,), (1, 2)], ids=str)
+def test_language_reduces_over_any_free_dimensions(axis: Any, keepdims: bool) -> None:
+    x = random(3, 4, 5, 6)
+    kept = np.random.default_rng(1).random(x.shape) > 0.3
+    result = nl.max(tile(x), axis, keepdims=keepdims)
+    assert same_bytes(values(result), np.max(x, axis=axis, keepdims=keepdims))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    order = (*(d for d in range(4) if d not in axes), *axes)
+    rows = np.ascontiguousarray(x.transpose(order))
+    assert same_bytes(values(nl.sum(tile(x), axis)), sum_last_axes(rows, 4 - len(axes)))
+    assert kept.any()
+
+
+def test_reduction_with_a_gap_takes_a_mask() -> None:
+    x = random(2, 3, 4)
+    i = nl.arange(3)[None, :, None]
+    result = nl.sum(tile(x), 1, mask=(nl.arange(2)[:, None, None] * 0 + i + nl.arange(4)[None, None, :] * 0 < 2))
+    np.testing.assert_allclose(values(result), x[:, :2].sum(axis=1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("op", [np.add, nl.add, np.sum, nl.sum], ids=["np.add", "nl.add", "np.sum", "nl.sum"])

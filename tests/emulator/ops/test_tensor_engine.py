@@ -412,3 +412,57 @@ def test_refuses_double_rows_before_gen3_and_other_modes() -> None:
         nisa.nc_matmul(a, a, perf_mode="double_row_gen3")
     with refuses("", "perf_mode='fast'"):
         nisa.nc_matmul(a, a, perf_mode="fast")
+
+
+# ------------------------------------------------------------------------------------- masked operands
+
+
+def test_masked_operand_gives_no_result_for_columns_that_drop_out() -> None:
+    left, right = random(8, 4), random(8, 6, seed=1)
+    p, m, n = nl.arange(8)[:, None], nl.arange(4)[None, :], nl.arange(6)[None, :]
+    result = nisa.nc_matmul(tile(left)[p, m][m < 3], tile(right)[p, n][n < 5])
+    assert holes(result).tolist() == (~np.multiply.outer(np.arange(4) < 3, np.arange(6) < 5)).tolist()
+    np.testing.assert_allclose(values(result)[:3, :5], (left.T @ right)[:3, :5], rtol=1e-5)
+
+
+def test_masked_operand_contracts_the_partitions_that_it_keeps() -> None:
+    left, right = random(8, 4), random(8, 6, seed=1)
+    p, m, n = nl.arange(8)[:, None], nl.arange(4)[None, :], nl.arange(6)[None, :]
+    undefined = tile(left, holes=np.arange(8)[:, None] >= 5)
+    result = nisa.nc_matmul(undefined[p, m][p < 5], tile(right)[p, n][p < 5])
+    assert not holes(result).any()
+    np.testing.assert_allclose(values(result), left[:5].T @ right[:5], rtol=1e-5)
+
+
+def test_masked_operand_may_reach_out_of_bounds_where_it_drops() -> None:
+    right = random(8, 6)
+    p, n = nl.arange(8)[:, None], nl.arange(9)[None, :]
+    result = nisa.nc_matmul(tile(np.eye(8)), tile(right)[p, n][n < 6])
+    np.testing.assert_array_equal(values(result)[:, :6], right)
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["all", "nothing"])
+def test_mask_of_an_operand_that_is_the_same_everywhere(keeps: bool) -> None:
+    p, n = nl.arange(8)[:, None], nl.arange(6)[None, :]
+    result = nisa.nc_matmul(tile(np.eye(8)), tile(random(8, 6))[p, n][n < (6 if keeps else 0)])
+    assert bool(holes(result).all()) is not keeps
+
+
+def test_refuses_mask_that_does_not_fit_its_operand() -> None:
+    with refuses("", "does not fit an operand of shape"):
+        tile(random(8, 6))[nl.arange(5)[None, :] < 3]
+
+
+def test_refuses_masked_operand_elsewhere() -> None:
+    with refuses("", "must be a tensor"):
+        nl.exp(tile(random(8, 6))[nl.arange(6)[None, :] < 3])
+
+
+def test_result_that_no_buffer_took_is_placed_where_the_next_engine_reads() -> None:
+    x = random(8, 4)
+    turned = nisa.nc_transpose(tile(x))
+    np.testing.assert_allclose(values(nisa.nc_matmul(turned, turned)), x @ x.T, rtol=1e-5)
+    declared = nl.ndarray((4, 8), np.float32, buffer=nl.psum)
+    declared[...] = nisa.nc_transpose(tile(x))
+    with refuses("err_unsupported_memory", "must be in sbuf"):
+        nisa.nc_matmul(declared, declared)

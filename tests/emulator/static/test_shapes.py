@@ -12,7 +12,7 @@ import numpy as np
 import neuronxcc.nki as nki
 import neuronxcc.nki.language as nl
 import neuronxcc.nki.typing as nt
-from neuronxcc.nki.language import par_dim
+from neuronxcc.nki.language import ndarray, par_dim
 
 ROWS = 128
 SIZE = 4

@@ -17,6 +17,7 @@ from nkifix.differential.comparison import Compared, Side
 from nkifix.differential.conditions import BOUND, Condition
 from nkifix.differential.differences import Differences
 from nkifix.differential.kernels import Crashed
+from nkifix.differential.matrix import Refused
 from nkifix.differential.oracle import Float64s
 from nkifix.differential.references import Reference
 from nkifix.differential.status import Meaning, Status, Verdict, verdict
@@ -103,6 +104,7 @@ def row_document(compared: Compared, *, key: str) -> RowDocument:
         "key": key,
         "name": case.name,
         "settings": {name: value for name, value in asdict(case).items() if name != "name"},
+        "expected_refusal": compared.row.text if isinstance(compared.row, Refused) else None,
         "status": compared.status.name,
         "words": compared.status.words,
         "meaning": compared.status.meaning.value,
@@ -142,6 +144,7 @@ def _side(side: Side, compared: Compared) -> dict[str, Any]:
         "fault": side.fault,
         "error": None if side.accuracy is None else _number(side.accuracy.error),
         "budget_spent": None if side.accuracy is None else _number(side.accuracy.spent),
+        "poisoned_rows": side.poisoned_rows,
         "cost": _cost(side),
         "latency_us": _latency(side),
         "tiles": None if side.tiles is None else ["".join(map(str, row)) for row in side.tiles.tolist()],

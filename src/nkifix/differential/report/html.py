@@ -28,6 +28,7 @@ def page(report: Document) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {}  # keep the order of names
     cases = by_weight(report["cases"])
     return environment.get_template(TEMPLATE).render(
         report=report,
@@ -63,6 +64,7 @@ def _drawn(case: dict[str, Any]) -> dict[str, Any]:
             "settings": ", ".join(f"{name} {_plain(value)}" for name, value in settings.items()),
             "baseline": did(case["baseline"]),
             "comparison": did(case["comparison"]),
+            **({"refusal expected": case["expected_refusal"]} if case["expected_refusal"] else {}),
             **({"reason": case["reason"]} if case["reason"] else {}),
             **({"first difference at": str(tuple(gap["first"]))} if gap and gap["first"] else {}),
         },

@@ -26,7 +26,8 @@ def did(side: dict[str, Any]) -> str:
         return str(side["fault"])
     if side["error"] is None:
         return "answered"
-    return f"{'right' if side['right'] else 'wrong'}, error {number(side['error'], '.1e')}"
+    poisoned = f", {side['poisoned_rows']} rows poisoned by a key they do not see" if side["poisoned_rows"] else ""
+    return f"{'right' if side['right'] else 'wrong'}, error {number(side['error'], '.1e')}{poisoned}"
 
 
 def by_weight(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:

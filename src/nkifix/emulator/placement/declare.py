@@ -270,8 +270,11 @@ def makes_identity(operation: str) -> None:
 
 
 def check_assigned(destination: Tensor, value: object) -> None:
-    """Refuse an engine's write that starts at a partition it cannot start at. DMA may."""
-    if not isinstance(value, Tensor) or value.storage.by_engine or not value.storage.auto_placed:
+    """Refuse an engine's write that starts at a partition it cannot start at.
+
+    DMA may, and so may a number: a documented example of ``nl.gather_flattened`` fills a tile row by row.
+    """
+    if isinstance(value, Tensor) and (value.storage.by_engine or not value.storage.auto_placed):
         check_view_start("the destination", destination)
 
 

@@ -249,7 +249,7 @@ NUMPY_ONLY = [
 @pytest.mark.parametrize("wrap", NUMPY_ONLY)
 @pytest.mark.filterwarnings("ignore::nkifix.emulator.faults.EmulatorWarning")
 def test_entry_points_without_a_framework_take_numpy_arrays(wrap: Callable[[Any], Any]) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     assert wrap(scaled)(ones()).shape == (1, 2, 4)
     with pytest.raises(RefusalError, match="was given a Tensor"):
         wrap(scaled)(torch.ones(2, 4))
@@ -263,7 +263,7 @@ def test_entry_points_without_a_framework_take_numpy_arrays(wrap: Callable[[Any]
 
 @pytest.mark.parametrize("mode", ["auto", "torchxla", "jax", "trace"])
 def test_other_modes_take_a_frameworks_tensors(mode: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     assert isinstance(nki.jit(mode=mode)(scaled)(torch.ones(2, 4)), torch.Tensor)
 
 

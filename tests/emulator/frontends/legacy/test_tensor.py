@@ -275,3 +275,26 @@ def test_views_by_method() -> None:
     buffer.view(np.int32)[:, 0:1] = 0
     assert values(buffer).tolist() == [[0.0, 7.0, 8.0]] * 2
     assert values(buffer[:, 1:2].broadcast_to((2, 4))).tolist() == [[7.0] * 4] * 2
+
+
+@pytest.mark.parametrize(
+    ("other", "dtype"),
+    [
+        pytest.param(2, np.float32, id="int"),
+        pytest.param(True, np.float32, id="bool"),
+        pytest.param(2.0, np.float32, id="float"),
+    ],
+)
+def test_quotient_of_integers_is_no_integer(other: Any, dtype: Any) -> None:
+    with running():
+        quotient = tile([[7]], np.int32) / other
+        assert quotient.dtype == dtype
+        assert values(quotient)[0, 0] == 7 / other
+        assert values(other / tile([[4]], np.int32))[0, 0] == other / 4
+        assert (tile([[7]], np.int32) / tile([[2]], np.int32)).dtype == np.float32
+        assert (tile([[7]], np.float16) / tile([[2]], np.int32)).dtype == np.float16
+
+
+def test_quotient_with_something_else_is_pythons_error() -> None:
+    with running(), pytest.raises(TypeError):
+        tile([[7]], np.int32) / "x"
