@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nkifix.differential.cases import DTYPES, Case, DtypeName, Values
+from nkifix.differential.cases import DTYPES, Array, Case, DtypeName, Values, blank_inputs
 
 SMALL = Case(name="small", head_dim=8, seq_q=4, seq_k=5)
 WCTE = {"windowed_context_encoding": True}
@@ -123,3 +123,60 @@ def test_very_negative_logits_are_below_the_old_mask_constant() -> None:
     q, k, _ = replace(SMALL, head_dim=64, values="very negative logits").inputs()
     logits = np.swapaxes(q, 2, 3).astype(np.float32) @ k.astype(np.float32) / 8
     assert (logits < -9984).all()
+
+
+# ------------------------------------------------------------------------------------- what inputs hold
+
+HELD = Case(name="held", heads=4, kv_heads=2, head_dim=8, seq_q=12, seq_k=20, dtype="float32")
+
+
+def held(values: Values, **given: Any) -> tuple[Array, Array, Array]:
+    return replace(HELD, values=values, **given).inputs()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_second_rows_repeat_the_first(transposed: bool) -> None:
+    q, k, v = held("repeated rows", config={"should_transpose_v": transposed})
+    v = np.swapaxes(v, 2, 3) if transposed else v
+    np.testing.assert_array_equal(q[..., 0::2], q[..., 1::2])
+    np.testing.assert_array_equal(k[..., 0::2], k[..., 1::2])
+    np.testing.assert_array_equal(v[:, :, 0::2], v[:, :, 1::2])
+    assert (q[..., 0] != q[..., 2]).all()
+
+
+def test_one_hot_weights_are_nearly_one_key() -> None:
+    case = replace(HELD, values="one-hot", use_causal_mask=False, head_dim=64)
+    q, k, _ = case.inputs()
+    scores = np.einsum("bhdq,bhdk->bhqk", q, np.repeat(k, 2, axis=1)) * case.scale
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    assert (weights.max(axis=-1) / weights.sum(axis=-1) > 0.99).all()
+
+
+@pytest.mark.parametrize(("values", "factors"), [("large values", (1, 1, 1e3)), ("tiny values", (1e-3, 1, 1e-2))])
+def test_magnitudes_are_those_that_are_said(values: Values, factors: tuple[float, ...]) -> None:
+    for made, plain, factor in zip(held(values), HELD.inputs(), factors, strict=True):
+        np.testing.assert_allclose(made, plain * factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("values", "is_poison"), [("NaN at one key", np.isnan), ("Inf at one key", np.isinf)])
+def test_poison_stands_at_one_key_and_nowhere_else(values: Values, is_poison: Any, transposed: bool) -> None:
+    case = replace(HELD, values=values, config={"should_transpose_v": transposed})
+    assert case.poisoned_key == 15
+    for made, plain, axis in zip(case.inputs(), case.clean.inputs(), (None, -1, -1 if transposed else -2), strict=True):
+        if axis is None:
+            np.testing.assert_array_equal(made, plain)
+            continue
+        assert is_poison(np.take(made, 15, axis=axis)).all()
+        np.testing.assert_array_equal(np.delete(made, 15, axis=axis), np.delete(plain, 15, axis=axis))
+
+
+def test_clean_case_is_the_case_itself_where_nothing_is_poisoned() -> None:
+    assert HELD.clean is HELD
+    assert replace(HELD, values="NaN at one key").clean == HELD
+
+
+def test_blank_inputs_have_the_shapes_and_dtype_of_the_case() -> None:
+    for blank, plain in zip(blank_inputs(HELD), HELD.inputs(), strict=True):
+        assert (blank.shape, blank.dtype) == (plain.shape, plain.dtype)
+        assert not blank.any()

@@ -10,8 +10,9 @@ import pytest
 from nkifix import specimens
 from nkifix.codemod import Fixed, apply, select
 from nkifix.differential import references
-from nkifix.differential.references import NXDI_KERNEL, resolve
+from nkifix.differential.references import NXDI_KERNEL, SAMPLES_KERNEL, resolve
 from nkifix.errors import RefusalError
+from nkifix.upstream import locate
 
 TYPO = "misspelled-causal-mask"
 STOCK = specimens.path(TYPO).read_bytes()
@@ -142,3 +143,21 @@ def test_refuses_a_revision_without_git(repository: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RefusalError, match="git is not installed"):
         resolve(f"git:{repository}@v1")
+
+
+def test_installed_is_the_kernel_of_the_installed_package(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate, "installed", lambda: locate.Kernel(kernel, None))
+    found = resolve("installed+fix")
+    assert (found.file, found.source, found.fixes) == (str(kernel), fixed(), (TYPO,))
+
+
+def test_refuses_installed_where_nothing_is() -> None:
+    with pytest.raises(RefusalError, match="is not installed"):
+        resolve("installed")
+
+
+def test_nki_samples_is_a_clone_with_its_kernel_in_its_own_place(repository: Path) -> None:
+    with pytest.raises(RefusalError, match=f"git cannot show v1:{SAMPLES_KERNEL}"):
+        resolve(f"nki-samples:{repository}@v1")
+    found = resolve(f"nki-samples:{repository}@v1:{NXDI_KERNEL}")
+    assert found.source == STOCK

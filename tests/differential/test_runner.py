@@ -141,9 +141,9 @@ def test_refuses_a_cluster_without_its_extra(monkeypatch: pytest.MonkeyPatch) ->
 def test_refuses_a_cluster_that_does_not_answer() -> None:
     pytest.importorskip("distributed", reason="needs the extra cluster: pip install 'nkifix[cluster]'")
     dask = pytest.importorskip("dask", reason="needs the extra cluster: pip install 'nkifix[cluster]'")
-    with dask.config.set({"distributed.comm.timeouts.connect": "500ms"}):
-        with pytest.raises(RefusalError, match="no dask scheduler answers at"):
-            run(JOB, ROWS, cluster="tcp://127.0.0.1:1")
+    quickly = dask.config.set({"distributed.comm.timeouts.connect": "500ms"})
+    with quickly, pytest.raises(RefusalError, match="no dask scheduler answers at"):
+        run(JOB, ROWS, cluster="tcp://127.0.0.1:1")
 
 
 def test_killed_worker_of_a_cluster_loses_and_repeats_nothing(tmp_path: Path) -> None:

@@ -292,3 +292,20 @@ def test_operand_has_a_documented_dtype(key: tuple[str, str], dtype: np.dtype[An
         return
     with refuses("", f"{key[1]} (is|are) {dtype}"):
         call(dtype)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda extra: pair(moving=zeros(4, *extra, 2, 4, dtype=E5M2)), id="double row, moving"),
+        pytest.param(lambda extra: pair(stationary=zeros(4, *extra, 2, 4, dtype=E5M2)), id="double row, stationary"),
+        pytest.param(
+            lambda extra: nl.gather_flattened(zeros(2, 2), zeros(2, *extra, 1, 1, 2, dtype=U32)), id="gather, indices"
+        ),
+    ],
+)
+def test_refuses_one_dimension_too_many(call: Callable[[tuple[int, ...]], Any]) -> None:
+    with running("trn2"):
+        call(())
+        with refuses("err_exceed_max_supported_dimension", "the limit is"):
+            call((1,))

@@ -10,7 +10,6 @@ import click
 
 from nkifix import atomic
 from nkifix.cli import console
-from nkifix.cli import one_blas_thread as _  # before numpy
 from nkifix.errors import RefusalError
 
 if TYPE_CHECKING:
@@ -34,9 +33,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command(epilog=EPILOG)
 @click.argument("baseline")
 @click.argument("comparison")
-@click.option("--cases", "wish", default="quick", show_default=True, metavar="quick|full|models|FILE.toml", help="What to call.")
+@click.option(
+    "--cases", "wish", default="quick", show_default=True, metavar="quick|full|models|FILE.toml", help="What to call."
+)
 @click.option("--only", multiple=True, metavar="TEXT", help="Only cases whose name holds this; repeatable.")
-@click.option("--seed", "seeds", type=int, multiple=True, help="Seed of the inputs, 0 unless said; repeatable.")
+@click.option("--seed", "seeds", type=int, multiple=True, help="Seed of the inputs; repeatable.")
 @click.option(
     "--coverage",
     type=click.Choice(["singles", "pairs", "full"]),
@@ -95,7 +96,7 @@ def command(
     if cluster and backend != "emulator":
         raise RefusalError("a cluster runs the emulator only", next_step="leave --cluster or --backend out")
     conditions = [read_condition(text) for text in fail_on]
-    rows = choose(wish, only=only, seeds=seeds or (0,), coverage=coverage)
+    rows = choose(wish, only=only, seeds=seeds, coverage=coverage)
     job = Job(resolve(baseline), resolve(comparison), Params(target=target), MaskTracker, backend)
     with job.kernels() as kernels:
         differing = signature_differences(*kernels)

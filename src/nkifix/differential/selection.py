@@ -29,7 +29,14 @@ FACTORS: dict[str, Sequence[Any]] = {
         ("window (511, -1)", {"window_size": (511, -1), "use_causal_mask": False}),
         ("windowed context of 128", {"window_size": (127, -1), "config": WINDOWED_CONTEXT}),
     ),
-    "lengths": ((512, 512, 512), (640, 1024, 1024), (640, 1024, 512), (256, 1536, 512), (1024, 512, 512), (200, 729, 512)),
+    "lengths": (
+        (512, 512, 512),
+        (640, 1024, 1024),
+        (640, 1024, 512),
+        (256, 1536, 512),
+        (1024, 512, 512),
+        (200, 729, 512),
+    ),
     "heads": ((1, 1, 1), (2, 4, 2), (1, 3, 1)),
     "dtype": tuple(DTYPES),
     "mixed": (True, False),
@@ -105,7 +112,9 @@ def _borders() -> Iterator[Case]:
             yield Case(name=f"{name}, scale {scale}", softmax_scale=scale, config=tile, **small, **mask)
     yield Case(name="causal, window (-1, -1)", use_causal_mask=True, window_size=(-1, -1), config=tile, **small)
     yield Case(name="causal, core tile 2", config={**tile, "attn_core_tile_size": 2}, **small)
-    yield Case(name="more queries than keys, window", window_size=(99, -1), config=tile, head_dim=32, seq_q=768, seq_k=512)
+    yield Case(
+        name="more queries than keys, window", window_size=(99, -1), config=tile, head_dim=32, seq_q=768, seq_k=512
+    )
 
 
 def _poisoned() -> Iterator[Case]:
@@ -129,7 +138,7 @@ def full(coverage: Coverage = "pairs") -> tuple[Row, ...]:
 
 
 def choose(
-    wish: str = "quick", *, only: Sequence[str] = (), seeds: Sequence[int] = (0,), coverage: Coverage = "pairs"
+    wish: str = "quick", *, only: Sequence[str] = (), seeds: Sequence[int] = (), coverage: Coverage = "pairs"
 ) -> list[Row]:
     """The rows of a case set.
 
@@ -140,7 +149,7 @@ def choose(
     only:
         Keep the cases whose name holds one of these texts; all, if there are none.
     seeds:
-        Every case comes once for each, with inputs of its own.
+        Every case comes once for each, with inputs of its own; without any, as it is.
 
     Raises
     ------
@@ -154,7 +163,7 @@ def choose(
             f"no case of {wish} has a name with {' or '.join(map(repr, only))}" if only else f"{wish} holds no case",
             next_step="leave --only out to see the names",
         )
-    return [_seeded(row, seed) for seed in dict.fromkeys(seeds) for row in kept]
+    return [_seeded(row, seed) for seed in dict.fromkeys(seeds) for row in kept] or kept
 
 
 def _rows(wish: str, coverage: Coverage) -> Sequence[Row]:
@@ -204,7 +213,9 @@ def _from_table(table: dict[str, Any], number: int, path: Path) -> Case:
     name, values, seed = table.get("name", f"case {number}"), table.get("values", "normal"), table.get("seed", 0)
     try:
         if values not in get_args(Values):
-            raise RefusalError(f"values={values!r} is not known", next_step=f"choose among: {', '.join(get_args(Values))}")
+            raise RefusalError(
+                f"values={values!r} is not known", next_step=f"choose among: {', '.join(get_args(Values))}"
+            )
         if not isinstance(name, str) or type(seed) is not int:
             raise RefusalError("a name is a text, and a seed a whole number")
         case = case_from_settings(name, {key: str(value).lower() for key, value in settings.items()})

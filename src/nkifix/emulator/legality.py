@@ -101,11 +101,9 @@ _IN_SBUF = Operand(memory=SBUF)
 ROWS: dict[str, Row] = {
     # ------------------------------------------------------------------------------------------ DMA
     "load": Row(engines=_DMA, operands={"src": Operand(memory=HBM, indirect=True)}),
-    # SDK 2.26 release notes: store from PSUM, through a copy that the compiler adds.
-    "store": Row(engines=_DMA, operands={"dst": Operand(memory=HBM, indirect=True), "value": Operand(memory=CHIP)}),
-    "atomic_rmw": Row(
-        engines=_DMA, operands={"dst": Operand(memory=HBM, indirect=True), "value": Operand(memory=CHIP)}
-    ),
+    # A value may also come from PSUM, through a copy that the compiler adds (SDK 2.26 release notes).
+    "store": Row(engines=_DMA, operands={"dst": Operand(memory=HBM, indirect=True)}),
+    "atomic_rmw": Row(engines=_DMA, operands={"dst": Operand(memory=HBM, indirect=True)}),
     "load_transpose2d": Row(engines=_DMA, operands={"src": Operand(memory=HBM, rank_max=2)}),
     "dma_transpose": Row(engines=_DMA, operands={"src": Operand(memory=HBM | SBUF, rank_max=4)}),
     "dma_copy": Row(

@@ -69,7 +69,9 @@ def browse(tmp_path: Path, script: str, *flags: str, width: int = 1400, fragment
 
 MEASURE = """
 Object.assign(document.body.dataset, {
-  content: document.documentElement.scrollWidth, window: innerWidth, paper: getComputedStyle(document.body).backgroundColor
+  content: document.documentElement.scrollWidth,
+  window: innerWidth,
+  paper: getComputedStyle(document.body).backgroundColor
 });
 parent.postMessage(document.body.outerHTML, "*");
 """
