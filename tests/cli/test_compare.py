@@ -167,5 +167,5 @@ def test_view_of_no_case_has_no_table(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_view_gives_the_reason_of_a_call_that_could_not_be_made(capsys: pytest.CaptureFixture[str]) -> None:
     case = {**report()["cases"][0], "reason": "it has no right window", "meaning": "open"}
-    compare_view.render({**report(), "cases": [case]})  # type: ignore[arg-type]
+    compare_view.render({**report(), "cases": [case]})
     assert "\n  it has no right window\n" in capsys.readouterr().out

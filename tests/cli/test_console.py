@@ -162,3 +162,21 @@ def test_command_prints_no_escape_into_a_pipe(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("ERROR ")
     assert ESCAPE not in done.stdout + done.stderr
+
+
+def test_counted_items_are_handed_on_silently_where_it_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert list(console.counted("comparing", iter("abc"), total=3)) == ["a", "b", "c"]
+    assert stream.getvalue() == ""
+
+
+def test_counted_items_show_how_many_came_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert list(console.counted("comparing", iter("abc"), total=4)) == ["a", "b", "c"]
+    shown = stream.getvalue()
+    assert "comparing" in shown
+    assert "3/4" in shown
+    assert "time left" in shown
+    assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)

@@ -15,7 +15,7 @@ from nkifix.cli import COMMANDS, main
 from nkifix.errors import BackendError, RefusalError
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("numpy", "ml_dtypes", "torch", "nkifix.emulator", "nkifix.differential")
+HEAVY = ("numpy", "ml_dtypes", "torch", "joblib", "jinja2", "nkifix.emulator", "nkifix.differential")
 
 
 def nkifix_main(*arguments: str) -> int:

@@ -58,7 +58,7 @@ def source(body: str) -> bytes:
 
 
 def right(q: Array, k: Array, v: Array) -> Array:
-    return low_precision(replace(CASE, dtype=q.dtype.name), q, k, v)
+    return low_precision(replace(CASE, head_dim=q.shape[2]), q, k, v)
 
 
 def compared(baseline: str, comparison: str, row: Any = CASE, backend: Any = None) -> Compared:

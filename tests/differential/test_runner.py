@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nkifix.differential.cases import Case
+from nkifix.differential.comparison import Row
 from nkifix.differential.matrix import REFUSED
 from nkifix.differential.references import resolve
 from nkifix.differential.report.document import RowDocument
@@ -22,7 +23,7 @@ from nkifix.profiling.mask import MaskTracker
 
 JOB = Job(resolve("vendored"), resolve("vendored"), Params(), MaskTracker)
 SMALL = Case(name="small", head_dim=4, seq_q=8, seq_k=8)
-ROWS = [*(replace(SMALL, seed=seed) for seed in range(5)), REFUSED[0]]
+ROWS: list[Row] = [*(replace(SMALL, seed=seed) for seed in range(5)), REFUSED[0]]
 
 
 def timeless(documents: list[RowDocument]) -> list[RowDocument]:
@@ -149,7 +150,7 @@ def test_refuses_a_cluster_that_does_not_answer() -> None:
 def test_killed_worker_of_a_cluster_loses_and_repeats_nothing(tmp_path: Path) -> None:
     """A real scheduler and two worker processes on loopback; one is killed when three results have come."""
     distributed = pytest.importorskip("distributed", reason="needs the extra cluster: pip install 'nkifix[cluster]'")
-    rows = [replace(SMALL, seed=seed, seq_q=512, seq_k=512, head_dim=32) for seed in range(16)]
+    rows: list[Row] = [replace(SMALL, seed=seed, seq_q=512, seq_k=512, head_dim=32) for seed in range(16)]
     stream, killed = tmp_path / "results.jsonl", []
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None

@@ -23,13 +23,14 @@ import numpy.typing as npt
 import pytest
 
 from nkifix.emulator import Params, Target, serving
-from nkifix.emulator.frontends.legacy.language import float8_e4m3
+from nkifix.emulator.frontends.legacy import language as nl
 from tests.upstream import checkout
 
 pytestmark = pytest.mark.upstream
 
 Array = npt.NDArray[Any]
 BF16 = np.dtype(ml_dtypes.bfloat16)
+E4M3: Any = nl.float8_e4m3
 F16, F32, I8 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.int8)
 
 TUTORIALS = "src/nki_samples/tutorials"
@@ -104,7 +105,8 @@ def transposed(x: Array, shape: tuple[int, int]) -> Array:
 
 def average_pool(x: Array, size: int) -> Array:
     channels, height, width = x.shape
-    return wide(x).reshape(channels, height // size, size, width // size, size).mean(axis=(2, 4))
+    tiles = wide(x).reshape(channels, height // size, size, width // size, size)
+    return np.asarray(tiles.mean(axis=(2, 4)))
 
 
 def max_pool(x: Array, size: int) -> Array:
@@ -160,7 +162,8 @@ def select_and_scatter(operand: Array, source: Array) -> Array:
     """Windows of 3 x 3, stride 2, padding 1: each source value is added where its window is largest."""
     x = np.pad(wide(operand), ((0, 0), (0, 0), (1, 1), (1, 1)))
     out = np.zeros_like(x)
-    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::2, ::2]
+    windows: Array = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))  # type: ignore[call-overload]
+    windows = windows[:, :, ::2, ::2]
     n, c, h, w, _, _ = windows.shape
     place = windows.reshape(n, c, h, w, 9).argmax(axis=-1)
     where = np.indices((n, c, h, w))
@@ -177,7 +180,7 @@ def fused_attention(q: Array, k: Array, v: Array, *, keys_first: bool) -> Array:
 
 def rms_norm_qkv(hidden: Array, weights: Array) -> Array:
     x = wide(hidden)
-    return (x / np.sqrt(np.square(x).mean(axis=-1, keepdims=True))) @ wide(weights)
+    return np.asarray((x / np.sqrt(np.square(x).mean(axis=-1, keepdims=True))) @ wide(weights))
 
 
 def rotated(q: Array, k: Array, cos: Array, sin: Array) -> tuple[Array, Array]:
@@ -382,7 +385,7 @@ def double_row(rng: np.random.Generator, *tiles: int) -> tuple[Any, ...]:
     left, weights = rng.random((512, 16384)), rng.random((16384, 1024))
     quantized, scale = scaled_to_fp8(weights)
     columns = np.broadcast_to(scale, (128, 1024)).astype(BF16)
-    return left.astype(BF16), paired_rows(quantized).astype(np.float32).astype(float8_e4m3), columns, *tiles
+    return left.astype(BF16), paired_rows(quantized).astype(np.float32).astype(E4M3), columns, *tiles
 
 
 def double_row_product(left: Array, paired: Array, scale: Array, *_: int) -> Array:

@@ -23,7 +23,7 @@ def render(report: Document) -> None:
     out = console.out()
     out.print(_verdict(report))
     for name in ("baseline", "comparison"):
-        kernel = report[name]  # type: ignore[literal-required]
+        kernel = report[name]
         fixes = f", fixed: {', '.join(kernel['fixes'])}" if kernel["fixes"] else ""
         out.print(f"{name + ':':<12}{kernel['name']} ({kernel['sha256'][:12]}{fixes})", markup=False)
     seen = report["environment"]

@@ -226,9 +226,9 @@ def _excused(case: Case, answer: Array, truth: Float64s, tiles: Kinds | None) ->
     if case.values not in POISONS or answer.shape != truth.shape:
         return answer, None
     seen = case.visible()[:, case.poisoned_key]
-    endless = ~np.isfinite(answer.astype(np.float32)).all(axis=-1)
-    poisoned = endless & ~seen & _meets_poison(case, tiles)
-    judged = np.where((seen | poisoned)[..., None], truth, answer).astype(answer.dtype)
+    endless: npt.NDArray[np.bool_] = np.any(~np.isfinite(answer.astype(np.float32)), axis=-1)
+    poisoned: npt.NDArray[np.bool_] = endless & ~seen & _meets_poison(case, tiles)
+    judged = np.where(np.expand_dims(seen | poisoned, -1), truth, answer).astype(answer.dtype)
     return judged, int(np.count_nonzero(poisoned))
 
 
@@ -237,7 +237,7 @@ def _meets_poison(case: Case, tiles: Kinds | None) -> npt.NDArray[np.bool_]:
     size = case.config.get("seq_tile_size", DEFAULT_TILE_KEYS)
     first = case.poisoned_key // size * size
     if tiles is None:
-        needed = case.visible()[:, first : first + size].any(axis=1)
+        needed: npt.NDArray[np.bool_] = np.any(case.visible()[:, first : first + size], axis=1)
         of_tile = [needed[start : start + TILE_QUERIES].any() for start in range(0, case.seq_q, TILE_QUERIES)]
     else:
         last = min(first + size, case.seq_k) - 1

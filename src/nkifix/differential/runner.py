@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import time
@@ -62,7 +63,7 @@ def _document(job: Job, row: Row) -> RowDocument:
     return row_document(compare_one(job, row), key=row_key(row))
 
 
-def _silent(results: Iterator[RowDocument], total: int) -> Iterator[RowDocument]:
+def _silent(results: Iterator[RowDocument], _total: int) -> Iterator[RowDocument]:
     return results
 
 
@@ -139,16 +140,16 @@ def _backend(cluster: str | None, count: int) -> Iterator[None]:
             yield
         return
     try:
-        from distributed import Client
+        distributed: Any = importlib.import_module("distributed")
     except ImportError:
         raise MissingExtraError("dask.distributed", extra="cluster", needed_for="--cluster") from None
     try:
-        client = Client(cluster)
+        client = distributed.Client(cluster)
     except (OSError, ValueError) as error:  # ValueError: no address at all
         raise RefusalError(
             f"no dask scheduler answers at {cluster}",
             why=str(error),
-            next_step="start one with `dask scheduler`, and workers with `dask worker ADDRESS`, where nkifix is installed",
+            next_step="start `dask scheduler`, and where nkifix is installed `dask worker ADDRESS`",
         ) from error
     with client, joblib.parallel_config(backend="dask"):
         yield
@@ -194,7 +195,7 @@ def _known(stream: Path | None, job: Job) -> dict[str, RowDocument]:
 @contextlib.contextmanager
 def _writer(stream: Path | None, job: Job, *, append: bool) -> Iterator[Callable[[RowDocument], None]]:
     if stream is None:
-        yield lambda document: None
+        yield lambda _document: None
         return
     try:
         file = stream.open("a" if append else "w", encoding="utf-8")

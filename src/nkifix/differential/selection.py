@@ -45,8 +45,8 @@ FACTORS: dict[str, Sequence[Any]] = {
     "head_dim": (64, 32, 80, 128),
     "scale": (None, 0.3),
 }
-"""What is combined: mask, (queries, keys, keys per tile), (batch, heads, kv heads), dtype, mixed precision, layout of V,
-what the inputs hold, head_dim, scale."""
+"""What is combined: mask, (queries, keys, keys per tile), (batch, heads, kv heads), dtype, mixed precision, layout of
+V, what the inputs hold, head_dim, scale."""
 
 
 def combined(coverage: Coverage = "pairs") -> Iterator[Case]:
@@ -106,7 +106,8 @@ def _borders() -> Iterator[Case]:
     for left in (1, 99, 127, 255, 400, 511):
         config = {**tile, **WINDOWED_CONTEXT}
         yield Case(name=f"windowed context of {left + 1}", window_size=(left, -1), config=config, **small)
-    for name, mask in (("default call", {}), ("full", {"use_causal_mask": False})):
+    masks: dict[str, dict[str, Any]] = {"default call": {}, "full": {"use_causal_mask": False}}
+    for name, mask in masks.items():
         yield Case(name=f"{name}, tile of 2048", head_dim=64, seq_q=512, seq_k=2048, **mask)
         for scale in (0.0, 1.0, -0.5):
             yield Case(name=f"{name}, scale {scale}", softmax_scale=scale, config=tile, **small, **mask)

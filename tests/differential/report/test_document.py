@@ -8,6 +8,9 @@ import jsonschema
 import numpy as np
 import pytest
 
+from nkifix.backends import Latency
+from nkifix.differential.comparison import Side
+from nkifix.differential.kernels import Answered
 from nkifix.differential.report import document as module
 from nkifix.differential.report.document import failing
 from nkifix.differential.status import Status
@@ -46,7 +49,7 @@ def test_verdict_counts_and_conditions_come_from_the_cases() -> None:
         Status.CRASHED.words: 1,
     }
     assert made["conditions"] == [{"text": "crash", "met_by": ["causal"]}, {"text": "slower:5%", "met_by": []}]
-    assert [case["name"] for case in failing(made["cases"])] == [ROWS[0].name, ROWS[1].name]  # type: ignore[union-attr]
+    assert [case["name"] for case in failing(made["cases"])] == [ROWS[0].name, ROWS[1].name]
 
 
 def test_run_that_was_broken_off_decides_nothing() -> None:
@@ -91,6 +94,12 @@ def test_error_map_shows_the_largest_error_in_ninths() -> None:
     assert len(made["rows"]) == 64
     assert made["rows"][0] == "9x00"
     assert made["rows"][-1] == "0001"
+
+
+def test_latency_of_hardware_is_told_in_percentiles() -> None:
+    times = tuple(float(time) for time in range(101))
+    assert module._latency(Side(Answered(np.zeros(1)), latency=Latency(times))) == {"p50": 50, "p90": 90, "p99": 99}
+    assert module._latency(Side(Answered(np.zeros(1)))) is None
 
 
 def test_error_map_of_another_shape_is_none() -> None:

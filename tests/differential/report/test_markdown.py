@@ -34,3 +34,9 @@ def test_long_lists_are_cut_and_say_so() -> None:
 def test_run_that_was_broken_off_says_so() -> None:
     assert "broken off" in markdown(report(complete=False))
     assert "broken off" not in markdown(report())
+
+
+def test_times_are_left_out_where_no_call_has_two() -> None:
+    made = {**report(), "cases": [case for case in report()["cases"] if not case["cost_ratio"]]}
+    assert "busiest engine" not in markdown(made)  # type: ignore[arg-type]
+    assert "in 2 cases: median 1.00" in markdown(report())

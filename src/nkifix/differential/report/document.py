@@ -172,7 +172,7 @@ def _latency(side: Side) -> dict[str, float] | None:
 
 
 def _ratios(baseline: Side, comparison: Side) -> dict[str, float]:
-    """Comparison over baseline: busy time of each engine and DMA, and of the busiest of them; nothing where one crashed."""
+    """Comparison over baseline: busy times of all engines, of DMA, and of the busiest; nothing where one crashed."""
     if baseline.cost is None or comparison.cost is None or baseline.crashed or comparison.crashed:
         return {}
     pairs = {BOUND: (comparison.cost.bound_seconds, baseline.cost.bound_seconds)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from nkifix.differential.conditions import BOUND
 from nkifix.differential.report.document import Document, failing
-from nkifix.differential.report.words import did, number
+from nkifix.differential.report.words import did
 
 MOST_ROWS = 20
 """Failing cases that are listed at most."""
@@ -64,10 +64,10 @@ def _slowest(cases: list[dict[str, Any]]) -> Iterator[str]:
     ratios = sorted((case["cost_ratio"][BOUND], case["name"]) for case in cases if BOUND in case["cost_ratio"])
     if ratios:
         yield ""
-        middle = ratios[len(ratios) // 2][0]
+        (least, _), (middle, _), (most, name) = ratios[0], ratios[len(ratios) // 2], ratios[-1]
         yield (
-            f"Time of the busiest engine, comparison over baseline, in {len(ratios)} cases: median {number(middle, '.2f')}, "
-            f"least {number(ratios[0][0], '.2f')}, most {number(ratios[-1][0], '.2f')} ({_text(ratios[-1][1])})."
+            f"Time of the busiest engine, comparison over baseline, in {len(ratios)} cases: median {middle:.2f}, "
+            f"least {least:.2f}, most {most:.2f} ({_text(name)})."
         )
 
 
