@@ -15,6 +15,7 @@ from nkifix.cli import compare_view
 from nkifix.emulator.serve import real_compiler
 from tests.cli.test_main import ROOT, nkifix_main
 from tests.differential.report.reports import KERNEL, faulty, report
+from tests.processes import heed_signals
 
 SMALL = ("--only", "core tile 2", "--only", "no grid", "--workers", "1")
 """Two small cases, one of them without a meaning."""
@@ -129,6 +130,7 @@ def test_interrupt_leaves_a_valid_partial_report(tmp_path: Path) -> None:
         [sys.executable, "-m", "nkifix", "compare", "vendored", "vendored", *options],
         env={**os.environ, "PYTHONPATH": paths},
         start_new_session=True,
+        preexec_fn=heed_signals,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

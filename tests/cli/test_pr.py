@@ -22,6 +22,7 @@ from nkifix.contribute.base import KERNEL, TESTS
 from tests.contribute import fake_upstream
 from tests.contribute.children import Children
 from tests.contribute.fake_upstream import AUTHOR, FIXED, STOCK, git
+from tests.processes import heed_signals
 
 SOURCE = Path(nkifix.__file__).parent.parent
 
@@ -48,7 +49,13 @@ def start(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str
     environment = os.environ | {"TMPDIR": str(folder / "temporary"), "PYTHONPATH": str(SOURCE)} | variables
     command = [sys.executable, "-m", "nkifix", "pr", "--author", AUTHOR, *options]
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        preexec_fn=heed_signals,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

@@ -395,7 +395,6 @@ class Tensor:
 
     def write(self, values: Array | Number | None, undefined: Undefined | None, mask: Mask = None) -> None:
         """Write ``values`` where ``mask`` keeps them, rounded once to the dtype; elsewhere nothing changes.
-
         Without values, the elements only become defined.
 
         Raises
