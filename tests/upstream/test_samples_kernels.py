@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ml_dtypes
@@ -568,3 +569,23 @@ def test_norm_and_quantization_runs_unmodified_and_is_right(tree: Path, shape: t
     largest = np.abs(expected).max(axis=-1, keepdims=True)
     np.testing.assert_allclose(wide(result[..., :-4]) * scale, expected, atol=float(largest.max()) * 2**-4)
     np.testing.assert_allclose(scale * 240, largest, rtol=2e-2)
+
+
+@pytest.mark.parametrize("length", [64, 128, 256])
+def test_rotary_kernel_runs_unmodified_and_is_right(tree: Path, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file imports packages for its benchmark: stand-ins for those, which the kernel does not touch."""
+    llama = "transformers.models.llama.modeling_llama"
+    parts = ["torch_neuronx", "loguru", *(llama.rsplit(".", n)[0] for n in (3, 2, 1)), llama]
+    for name in parts:
+        stand_in = ModuleType(name)
+        stand_in.__dict__.update(logger=None, apply_rotary_pos_emb=None)
+        monkeypatch.setitem(sys.modules, name, stand_in)
+    pytest.importorskip("torch", reason="the file imports torch, an optional extra")
+    rng = np.random.default_rng(13)
+    q, k = (rng.standard_normal((2, 32, length, 128)).astype(F32) for _ in range(2))
+    angles = np.tile(rng.uniform(0, 6, (2, length, 64)), 2)
+    cos, sin = np.cos(angles).astype(F32), np.sin(angles).astype(F32)
+    with definitions(tree, f"{TUTORIALS}/rotary/rotary_nki_kernels.py", "trn1") as names:
+        result = names["nki_apply_rotary_embedding"][2, 32](q, k, cos, sin)
+    for ours, expected in zip(result, rotated(q, k, cos, sin), strict=True):
+        np.testing.assert_allclose(wide(ours), expected, rtol=1e-5, atol=1e-5)
