@@ -10,14 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from nkifix.backends.base import Array, Backend, Latency, Missing
-from nkifix.emulator import Params, serving
+from nkifix.emulator import Params, hosts, serving
 from nkifix.emulator.serve import real_compiler
-
-_BF16 = np.dtype(ml_dtypes.bfloat16)
 
 
 class DeviceBackend(Backend):
@@ -74,7 +71,7 @@ class DeviceBackend(Backend):
         launched = kernel[tuple(grid)] if grid else kernel
         result = launched(*self._on_device(args), **keywords)
         _synchronise()
-        return tuple(map(to_numpy, result)) if isinstance(result, (tuple, list)) else to_numpy(result)
+        return tuple(map(_from_device, result)) if isinstance(result, (tuple, list)) else _from_device(result)
 
     def latency(
         self,
@@ -101,9 +98,13 @@ class DeviceBackend(Backend):
 
     def _on_device(self, args: Sequence[Any]) -> list[Any]:
         device = importlib.import_module("torch_xla.core.xla_model").xla_device()
-        moved = [to_torch(value).to(device) if isinstance(value, np.ndarray) else value for value in args]
+        moved = [hosts.to_torch(value).to(device) if isinstance(value, np.ndarray) else value for value in args]
         _synchronise()
         return moved
+
+
+def _from_device(tensor: Any) -> Array:
+    return hosts.to_numpy(tensor, "answer")
 
 
 def _synchronise() -> None:
@@ -112,22 +113,3 @@ def _synchronise() -> None:
     # mark_step is deprecated from torch-xla 2.7 on; torch-neuronx of SDK 2.26 has versions without its successor.
     getattr(importlib.import_module("torch_xla"), "sync", model.mark_step)()
     model.wait_device_ops()
-
-
-def to_torch(values: Array) -> Any:
-    """A torch tensor on the CPU with the same elements."""
-    torch = importlib.import_module("torch")
-    if values.dtype == _BF16:
-        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(values)
-
-
-def to_numpy(tensor: Any) -> Array:
-    """A tensor's elements, from whatever device it is on."""
-    torch = importlib.import_module("torch")
-    local = tensor.detach().cpu().contiguous()
-    if local.dtype == torch.bfloat16:
-        reinterpreted: Array = local.view(torch.int16).numpy().view(_BF16)
-        return reinterpreted
-    values: Array = local.numpy()
-    return values

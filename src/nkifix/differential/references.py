@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
+import shutil
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from nkifix import git
 from nkifix.codemod import SERIES, AlreadyFixed, NotRecognised, apply, select
 from nkifix.differential.kernels import FUNCTION
 from nkifix.errors import RefusalError
@@ -137,19 +138,25 @@ def _of_revision(place: str, default_path: str = NXDI_KERNEL) -> tuple[str, byte
         )
     path = match["path"] or default_path
     wanted = f"{match['revision']}:{path}"
-    command = ["git", "-C", match["repository"], "show", wanted]
+    if shutil.which("git") is None:
+        raise RefusalError("git is not installed", next_step="install git, or name a file")
+    repository = Path(match["repository"])
     try:
-        shown = subprocess.run(command, capture_output=True, check=True)
-    except FileNotFoundError as error:
-        raise RefusalError("git is not installed", next_step="install git, or name a file") from error
-    except subprocess.CalledProcessError as error:
-        raise RefusalError(
-            f"git cannot show {wanted}",
-            where=match["repository"],
-            why=error.stderr.decode(errors="replace").strip(),
-            next_step="give a clone that holds the revision, and the file's path in it",
-        ) from error
-    return wanted, shown.stdout, FUNCTION
+        source = git.file_at(repository, git.commit_of(repository, match["revision"]), path)
+    except git.GitError as error:
+        raise _not_shown(wanted, match["repository"], error.why or error.what) from error
+    if source is None:
+        raise _not_shown(wanted, match["repository"], "the revision has no such file")
+    return wanted, source, FUNCTION
+
+
+def _not_shown(wanted: str, repository: str, why: str) -> RefusalError:
+    return RefusalError(
+        f"git cannot show {wanted}",
+        where=repository,
+        why=why,
+        next_step="give a clone that holds the revision, and the file's path in it",
+    )
 
 
 def _fixed(stock: Reference, wish: str) -> Reference:

@@ -74,7 +74,7 @@ def host_of(arrays: list[Any]) -> Host:
     if not arrays or not is_torch(arrays[0]):
         return Host("numpy", lambda values: values)
     device = arrays[0].device
-    return Host(f"torch on {device}", lambda values: _to_torch(values).to(device))
+    return Host(f"torch on {device}", lambda values: to_torch(values).to(device))
 
 
 def _kind(array: Any) -> str:
@@ -178,7 +178,8 @@ def _from_jax(array: Any, name: str) -> Array:
         ) from error
 
 
-def _to_torch(values: Array) -> Any:
+def to_torch(values: Array) -> Any:
+    """A torch tensor on the CPU with the same elements; torch is loaded already."""
     torch = sys.modules["torch"]
     if values.dtype == BF16:
         return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)

@@ -72,14 +72,12 @@ def test_refuses_instruction_that_reduces_with_a_gap() -> None:
 @pytest.mark.parametrize("axis", [1, (1, 3), (2,), (1, 2)], ids=str)
 def test_language_reduces_over_any_free_dimensions(axis: Any, keepdims: bool) -> None:
     x = random(3, 4, 5, 6)
-    kept = np.random.default_rng(1).random(x.shape) > 0.3
     result = nl.max(tile(x), axis, keepdims=keepdims)
     assert same_bytes(values(result), np.max(x, axis=axis, keepdims=keepdims))
     axes = axis if isinstance(axis, tuple) else (axis,)
     order = (*(d for d in range(4) if d not in axes), *axes)
     rows = np.ascontiguousarray(x.transpose(order))
     assert same_bytes(values(nl.sum(tile(x), axis)), sum_last_axes(rows, 4 - len(axes)))
-    assert kept.any()
 
 
 def test_reduction_with_a_gap_takes_a_mask() -> None:

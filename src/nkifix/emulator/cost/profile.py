@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from nkifix.emulator.cost.chip import CHIPS, payload_class
 from nkifix.emulator.cost.formulas import charges, lowered
 from nkifix.emulator.engines import Engine
-from nkifix.emulator.memory import Space
 from nkifix.emulator.observe import Accessed, Instruction
 from nkifix.emulator.params import Target
 
@@ -128,9 +127,9 @@ class Profile:
         size = count * moved.size_bytes
         for use in uses:
             use.dma_bytes += size
-        if any(operand.space in _HBM for operand in instruction.operands):
+        if any(not operand.space.on_chip for operand in instruction.operands):
             self.loaded_bytes += size
-        if instruction.result.space in _HBM:
+        if not instruction.result.space.on_chip:
             self.stored_bytes += size
         transfers, total = self.runs.get(moved.run_bytes, (0, 0))
         self.runs[moved.run_bytes] = (transfers + count, total + size)
@@ -160,9 +159,6 @@ class Profile:
     def roofline_seconds(self) -> float:
         """The larger of the Tensor Engine's and the DMA's busy times."""
         return max(self.engine_seconds[Engine.TENSOR], self.dma_seconds)
-
-
-_HBM = (Space.HBM, Space.PRIVATE_HBM, Space.SHARED_HBM)
 
 
 def transfer(instruction: Instruction) -> Accessed:
