@@ -11,10 +11,21 @@ EMULATOR_DIR = str(Path(__file__).parent) + os.sep
 """Code in it is no kernel's."""
 
 
+class _Own(dict[str, bool]):
+    """File name -> whether it is the emulator's; filled on demand, since frames are looked at often."""
+
+    def __missing__(self, file: str) -> bool:
+        own = self[file] = file.startswith(EMULATOR_DIR)
+        return own
+
+
+_own = _Own()
+
+
 def kernel_frame() -> FrameType | None:
     """The innermost frame that belongs to no module of the emulator."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(EMULATOR_DIR):
+    while frame is not None and _own[frame.f_code.co_filename]:
         frame = frame.f_back
     return frame
 

@@ -83,9 +83,11 @@ class Nest:
         Whether two iterations that write one element are refused.
     reducing:
         Whether a reduction is being applied, which may write an element again.
+    awaited:
+        The last instruction's result, if its values are still to be computed.
     """
 
-    __slots__ = ("levels", "parallel", "reducing", "shuffler", "watched")
+    __slots__ = ("awaited", "levels", "parallel", "reducing", "shuffler", "watched")
 
     def __init__(self, grid: Level, *, shuffler: np.random.Generator | None = None, watched: bool = True) -> None:
         self.levels = [grid]
@@ -93,6 +95,7 @@ class Nest:
         self.shuffler = shuffler
         self.watched = watched
         self.reducing = False
+        self.awaited: Storage | None = None
 
     def enter(self, level: Level) -> None:
         """Begin a loop."""

@@ -13,18 +13,20 @@ import itertools
 import linecache
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nkifix.emulator import loops, writes
-from nkifix.emulator.addresses import element_strides, names_twice
+from nkifix.emulator.addresses import Box, disjoint, without
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.layout import Kind, Layout, kind_of
 from nkifix.emulator.location import kernel_position
-from nkifix.emulator.numeric import F32, FLOATS, TF32, Array, Number, copy_cast, element_dtype, round_to_tf32
+from nkifix.emulator.numeric import F32, Array, Number, cast, copy_cast, round_to_tf32
 from nkifix.emulator.undefined import Ids, Origin, Undefined, merge, refuse_undefined
 
 if TYPE_CHECKING:
@@ -49,6 +51,12 @@ class Space(enum.Enum):
 
 
 _serials = itertools.count()
+_MOST_BOXES = 8
+"""Boxes of unwritten elements before each element is kept track of by itself."""
+
+Compute: TypeAlias = Callable[[Array | None], Array | Number]
+"""Values of an instruction's result. Given an array in which they may be left, of the result's shape and in the
+dtype that they are computed in, it uses that for its last step, and only then."""
 
 
 class Storage:
@@ -65,40 +73,34 @@ class Storage:
 
     Attributes
     ----------
-    element:
-        The numpy dtype that the elements lie in.
+    kind:
+        What is fixed about it.
     placed:
         Where it lies on chip, if the kernel chose that.
     by_engine:
         Whether an engine other than DMA made it, as its result.
     in_footprint:
         Whether an operation's result has been counted as a tensor with memory of its own.
+    unwritten:
+        Boxes that no write has reached yet, as long as that is all there is to say of undefined elements.
     """
 
-    __slots__ = (
-        "_place",
-        "by_engine",
-        "depth",
-        "dtype",
-        "element",
-        "first_write",
-        "in_footprint",
-        "is_input",
-        "ledgers",
-        "name",
-        "owns_bytes",
-        "partition_axis",
-        "placed",
-        "raw",
-        "rounds_to_tf32",
-        "serial",
-        "shape",
-        "size",
-        "space",
-        "undefined",
-        "undefined_count",
-        "waiting",
-    )
+    # What few storages have is found in the class until one gets it.
+    name = ""
+    owns_bytes = True
+    first_write: str | None = None
+    placed: Placed | None = None
+    by_engine = False
+    in_footprint = False
+    ledgers: list[writes.Ledger] | None = None
+    waiting: list[loops.Waiting] | None = None
+    unwritten: tuple[Box, ...] = ()
+    _count = 0
+    _place: tuple[str, int] | None = None
+    _serial: int | None = None
+    _elementwise: Undefined | None = None
+    _raw: npt.NDArray[np.uint8] | None = None
+    _compute: Compute | None = None
 
     def __init__(
         self,
@@ -112,44 +114,158 @@ class Storage:
         is_input: bool = False,
         in_f32: bool = False,
     ) -> None:
-        self.shape = shape
-        self.size = math.prod(shape)
-        self.dtype = dtype
-        self.element = dtype
-        self.rounds_to_tf32 = False
-        if dtype.char == "V" or in_f32:  # tfloat32, and what is not to be rounded
-            self.element = F32 if in_f32 and dtype in FLOATS else element_dtype(dtype)
-            self.rounds_to_tf32 = dtype == TF32 and not in_f32
-        self.space = space
-        self.partition_axis = partition_axis
+        self.kind = kind_of(shape, dtype, space, partition_axis, "input" if is_input else "result", in_f32=in_f32)
         self.name = name
-        self.is_input = is_input
-        self.first_write: str | None = None
-        self.serial = next(_serials)
-        self.owns_bytes = raw is None
-        self.raw = np.empty(self.size * self.element.itemsize, dtype=np.uint8) if raw is None else raw
-        self.undefined: Undefined | None = None
-        self.undefined_count = 0
-        self._place: tuple[str, int] | None = None
-        self.placed: Placed | None = None
-        self.in_footprint = False
-        self.by_engine = False
+        if raw is not None:
+            self._raw = raw
+            self.owns_bytes = False
         around = loops.nest()
         self.depth = 0 if around is None else len(around.levels)
-        self.ledgers: list[writes.Ledger] | None = None
-        self.waiting: list[loops.Waiting] | None = None
 
-    def leave_undefined(self) -> None:
-        """Remember the allocation's place in the kernel and mark all elements as never written."""
-        self._place = kernel_position()
-        # The storage itself is not referred to: it must go when the kernel lets go of it, not at some later time.
-        self.undefined = Undefined.everywhere(self.shape, Origin(functools.partial(_describe, self.name, self._place)))
-        self.undefined_count = self.size
+    @classmethod
+    def of_result(cls, kind: Kind, compute: Compute | None, around: loops.Nest) -> Storage:
+        """The storage of an instruction's result, which is computed when it is needed."""
+        self = cls.__new__(cls)
+        self.kind = kind
+        self.depth = len(around.levels)
+        self._compute = compute
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents."""
+        return self.kind.shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.kind.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the elements."""
+        return self.kind.dtype
+
+    @property
+    def element(self) -> np.dtype[Any]:
+        """The numpy dtype that the elements lie in."""
+        return self.kind.element
+
+    @property
+    def space(self) -> Space:
+        """The memory that it is in."""
+        return self.kind.space
+
+    @property
+    def partition_axis(self) -> int | None:
+        """Index of the partition dimension; None in HBM."""
+        return self.kind.partition_axis
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is an argument of the launch."""
+        return self.kind.role == "input"
 
     @property
     def auto_placed(self) -> bool:
         """Whether it holds an operation's result, and is neither declared by the kernel nor an input."""
-        return self._place is None and not self.is_input
+        return self.kind.role == "result"
+
+    @property
+    def serial(self) -> int:
+        """A number that no other storage has."""
+        if self._serial is None:
+            self._serial = next(_serials)
+        return self._serial
+
+    @property
+    def raw(self) -> npt.NDArray[np.uint8]:
+        """The bytes."""
+        if self._raw is None:
+            self._raw = np.empty(self.kind.size * self.kind.element.itemsize, dtype=np.uint8)
+            if self._compute is not None:
+                compute, self._compute = self._compute, None
+                self._fill(compute)
+        return self._raw
+
+    @raw.setter
+    def raw(self, given: npt.NDArray[np.uint8]) -> None:
+        self._raw = given
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its values are still to be computed."""
+        return self._compute is not None
+
+    def settle(self) -> None:
+        """Compute its values now, if they are still to be computed: something that they rest on is about to change."""
+        if self._compute is not None and self._raw is None:
+            _ = self.raw
+
+    def take_compute(self) -> Compute:
+        """How its values are computed, for whoever puts them elsewhere; it then has none itself."""
+        compute, self._compute = self._compute, None
+        assert compute is not None
+        return compute
+
+    def _fill(self, compute: Compute) -> None:
+        elements = self.array()
+        values = compute(elements if self.kind.element is F32 and not self.kind.rounds_to_tf32 else None)
+        if values is not elements:
+            self.put(elements, values)
+
+    def leave_undefined(self) -> None:
+        """Remember the allocation's place in the kernel and mark all elements as never written."""
+        self._place = kernel_position()
+        kind = self.kind
+        self.kind = kind_of(
+            kind.shape, kind.dtype, kind.space, kind.partition_axis, "declared", in_f32=kind.in_f32
+        )
+        self.unwritten = (tuple([(0, size - 1, 1) for size in kind.shape]),)
+
+    @property
+    def undefined(self) -> Undefined | None:
+        """Which elements are undefined; from now on, each is kept track of by itself."""
+        if self.unwritten:
+            whole = len(self.unwritten) == 1 and self.unwritten[0] == tuple((0, size - 1, 1) for size in self.shape)
+            if whole:
+                self._elementwise, self._count = self._nowhere_written(), self.size
+            else:
+                ids: Ids = np.zeros(self.shape, dtype=np.uint8)
+                for box in self.unwritten:
+                    ids[tuple(slice(first, last + 1) for first, last, _ in box)] = 1
+                self._elementwise = Undefined(ids, (self._origin(),))
+                self._count = int(np.count_nonzero(ids))
+            self.unwritten = ()
+        return self._elementwise
+
+    @undefined.setter
+    def undefined(self, changed: Undefined | None) -> None:
+        self.unwritten = ()
+        self._elementwise = changed
+
+    @property
+    def undefined_count(self) -> int:
+        """How many elements are undefined."""
+        if self.unwritten:
+            return sum(math.prod([last - first + 1 for first, last, _ in box]) for box in self.unwritten)
+        return self._count
+
+    @undefined_count.setter
+    def undefined_count(self, count: int) -> None:
+        self._count = count
+
+    def _nowhere_written(self) -> Undefined:
+        return Undefined.everywhere(self.shape, self._origin())
+
+    def _origin(self) -> Origin:
+        # The storage itself is not referred to: it must go when the kernel lets go of it, not at some later time.
+        return Origin(functools.partial(_describe, self.name, self._place))
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether every element was given a value."""
+        return not self.unwritten and self._elementwise is None
 
     def describe(self) -> str:
         """The tensor's name and allocation, for messages."""
@@ -167,7 +283,7 @@ class Storage:
 
     def put(self, elements: Array, values: Array | Number, where: npt.NDArray[np.bool_] | None = None) -> None:
         """Write ``values`` into a view of the elements, rounded once to the dtype."""
-        copy_cast(elements, round_to_tf32(values) if self.rounds_to_tf32 else values, where)
+        copy_cast(elements, round_to_tf32(values) if self.kind.rounds_to_tf32 else values, where)
 
     def detach(self) -> None:
         """Own the bytes: copy those of a caller's array, before the first write into it."""
@@ -177,10 +293,11 @@ class Storage:
 
     def copy(self) -> Storage:
         """As it is now: what is written to either does not show in the other."""
+        bytes_now = self.raw.copy()
         made = copy.copy(self)
-        made.raw, made.owns_bytes, made.placed = self.raw.copy(), True, None
-        if self.undefined is not None:
-            made.undefined = Undefined(self.undefined.ids.copy(), self.undefined.origins)
+        made.raw, made.owns_bytes, made.placed = bytes_now, True, None
+        if made._elementwise is not None:
+            made._elementwise = Undefined(made._elementwise.ids.copy(), made._elementwise.origins)
         return made
 
     def writable_ids(self) -> tuple[Ids, tuple[Origin, ...]]:
@@ -242,19 +359,29 @@ class Tensor:
         On a masked operation's result: the elements it produced. Assignment leaves the others alone.
     """
 
-    __slots__ = ("gather", "offset", "partition_axis", "result_mask", "shape", "storage", "strides")
+    __slots__ = ("gather", "layout", "offset", "result_mask", "storage")
     __array_ufunc__ = None
 
     storage: Storage
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+    layout: Layout
     offset: int
-    partition_axis: int | None
     gather: Gather | None
     result_mask: Mask
 
     def __new__(cls, *_: object, **__: object) -> Tensor:
         raise TypeError("a tensor cannot be constructed; use nl.ndarray, nl.zeros, nl.full or nl.load")
+
+    @classmethod
+    def _of(
+        cls, storage: Storage, layout: Layout, offset: int, gather: Gather | None = None, result_mask: Mask = None
+    ) -> Tensor:
+        self = object.__new__(cls)
+        self.storage = storage
+        self.layout = layout
+        self.offset = offset
+        self.gather = gather
+        self.result_mask = result_mask
+        return self
 
     @classmethod
     def _new(
@@ -268,55 +395,54 @@ class Tensor:
         gather: Gather | None = None,
         result_mask: Mask = None,
     ) -> Tensor:
-        self = object.__new__(cls)
-        self.storage = storage
-        self.shape = shape
-        self.strides = strides
-        self.offset = offset
-        self.partition_axis = partition_axis
-        self.gather = gather
-        self.result_mask = result_mask
-        return self
+        layout = storage.kind.layout(shape, strides, partition_axis)
+        return cls._of(storage, layout, offset, gather, result_mask)
 
     @classmethod
     def _whole(cls, storage: Storage, *, result_mask: Mask = None) -> Tensor:
         """A view of all of ``storage``."""
-        strides = element_strides(storage.shape)
-        axis = storage.partition_axis
-        return cls._new(storage, storage.shape, strides, 0, axis, result_mask=result_mask)
+        return cls._of(storage, storage.kind.whole, 0, None, result_mask)
 
     def snapshot(self) -> Tensor:
         """The same view onto a copy of the bytes: the elements as they are now."""
-        return type(self)._new(
-            self.storage.copy(),
-            self.shape,
-            self.strides,
-            self.offset,
-            self.partition_axis,
-            gather=self.gather,
-            result_mask=self.result_mask,
-        )
+        return self._of(self.storage.copy(), self.layout, self.offset, self.gather, self.result_mask)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents."""
+        return self.layout.shape
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps between neighbours along each dimension, in elements."""
+        return self.layout.strides
+
+    @property
+    def partition_axis(self) -> int | None:
+        """Index of the partition dimension; None in HBM."""
+        return self.layout.partition_axis
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Element dtype."""
-        return self.storage.dtype
+        return self.layout.kind.dtype
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
-        return len(self.shape)
+        return len(self.layout.shape)
 
     @property
     def space(self) -> Space:
         """The memory it lives in."""
-        return self.storage.space
+        return self.layout.kind.space
 
     def _values(self) -> Array:
-        storage = self.storage
-        itemsize = storage.element.itemsize
-        strides = tuple([s * itemsize for s in self.strides])
-        values: Array = np.ndarray(self.shape, storage.element, storage.raw, self.offset * itemsize, strides)
+        layout = self.layout
+        element = layout.kind.element
+        values: Array = np.ndarray(
+            layout.shape, element, self.storage.raw, self.offset * element.itemsize, layout.byte_strides
+        )
         return values
 
     def _window_of_ids(self, ids: Ids) -> Ids:
@@ -339,10 +465,33 @@ class Tensor:
         if self.gather is not None:
             return self._read_gathered(self.gather, mask)
         values = self._values()
-        if storage.undefined is None:
+        if storage.unwritten and self._is_apart(storage.unwritten):
             return values, None
-        ids = self._ids(storage.undefined)
-        return values, Undefined(ids, storage.undefined.origins) if ids.any() else None
+        undefined = storage.undefined
+        if undefined is None:
+            return values, None
+        ids = self._ids(undefined)
+        return values, Undefined(ids, undefined.origins) if ids.any() else None
+
+    def is_plainly_defined(self) -> bool:
+        """Whether its elements can be read as they lie: all exist, none is undefined, and nothing waits or shares them.
+
+        Only the quick tests are made: an answer of False says nothing.
+        """
+        storage = self.storage
+        if self.gather is not None or storage.waiting is not None or storage.placed is not None:
+            return False
+        if storage.unwritten:
+            return self._is_apart(storage.unwritten)
+        return storage.undefined is None
+
+    def _is_apart(self, boxes: tuple[Box, ...]) -> bool:
+        """Whether no element lies in one of the boxes, for certain."""
+        mine, _ = self.layout.box(self.offset)
+        for one in boxes:  # noqa: SIM110  a generator costs more than the test
+            if not disjoint(mine, one):
+                return False
+        return True
 
     def _ids(self, undefined: Undefined) -> Ids:
         if not undefined.ids.flags.writeable:
@@ -358,10 +507,11 @@ class Tensor:
             outside = Origin(lambda: f"{storage.describe()}, out of bounds and masked off,")
             beyond = Undefined((~gather.in_bounds).astype(np.uint8), (outside,))
         inner = None
-        if storage.undefined is not None:
-            ids = storage.undefined.ids.reshape(storage.size)[gather.address]
+        undefined = storage.undefined
+        if undefined is not None:
+            ids = undefined.ids.reshape(storage.size)[gather.address]
             ids = np.where(gather.in_bounds, ids, np.uint8(0))
-            inner = Undefined(ids, storage.undefined.origins) if ids.any() else None
+            inner = Undefined(ids, undefined.origins) if ids.any() else None
         return values, merge(self.shape, (inner, beyond))
 
     def check_bounds(self, mask: Mask) -> None:
@@ -393,9 +543,10 @@ class Tensor:
                 next_step="mask the access (mask=index < size), or loop over whole tiles only",
             )
 
-    def write(self, values: Array | Number | None, undefined: Undefined | None, mask: Mask = None) -> None:
+    def write(self, values: Array | Number | Storage | None, undefined: Undefined | None, mask: Mask = None) -> None:
         """Write ``values`` where ``mask`` keeps them, rounded once to the dtype; elsewhere nothing changes.
-        Without values, the elements only become defined.
+        Without values, the elements only become defined. A storage whose values are awaited (:attr:`Storage.is_awaited`),
+        of the view's shape, is computed straight into the view.
 
         Raises
         ------
@@ -405,36 +556,61 @@ class Tensor:
         if mask is False:
             return
         storage = self.storage
+        around = loops.nest()
+        if around is not None and around.awaited is not None:
+            if around.awaited is not values:
+                around.awaited.settle()
+            around.awaited = None
         if storage.waiting is not None:
             loops.settle(storage)
         storage.detach()
         keep = None if mask is None else np.broadcast_to(mask, self.shape)
-        around = loops.nest()
         repeated = None
         if around is not None and storage.depth < around.parallel:
             repeated = writes.note(self, keep, around)
         if self.gather is not None:
             self._write_gathered(self.gather, values, undefined, keep)
         else:
-            if names_twice(self.shape, self.strides):
+            if self.layout.names_twice:
                 self._refuse_two_values()
-            if values is not None:
+            if isinstance(values, Storage):
+                self._receive(values)
+            elif values is not None:
                 storage.put(self._values(), values, keep)
-            if storage.undefined is not None or undefined is not None:
+            if storage.unwritten and undefined is None:
+                self._update_boxes(keep)
+            elif undefined is not None or storage.undefined is not None:
                 self._update_ids(undefined, keep)
         if repeated is not None and values is not None:
             repeated.written()
         if storage.placed is not None:
             storage.placed.wrote(self, keep)
 
+    def _receive(self, source: Storage) -> None:
+        """Compute an awaited result into the view, rounded to its own dtype and then to this one's."""
+        own, kind = self.layout.kind, source.kind
+        elements = self._values()
+        compute = source.take_compute()
+        direct = own.element is F32 and kind.element is F32 and not (own.rounds_to_tf32 or kind.rounds_to_tf32)
+        values = compute(elements if direct else None)
+        if values is elements:
+            return
+        if kind.rounds_to_tf32:
+            values = round_to_tf32(values)
+        elif own.element is not kind.element:
+            values = cast(np.asarray(values), kind.element)
+        self.storage.put(elements, values)
+
     def _write_gathered(
         self,
         gather: Gather,
-        values: Array | Number | None,
+        values: Array | Number | Storage | None,
         undefined: Undefined | None,
         keep: npt.NDArray[np.bool_] | None,
     ) -> None:
         self.check_bounds(keep)
+        if isinstance(values, Storage):
+            values = values.array()
         chosen = gather.in_bounds if keep is None else gather.in_bounds & keep
         address = gather.address[chosen]
         ordered = np.sort(address)
@@ -455,6 +631,19 @@ class Tensor:
         before = int(np.count_nonzero(flat_ids[address] != 0))
         flat_ids[address] = new
         self._settle(ids, origins, int(np.count_nonzero(flat_ids[address] != 0)) - before)
+
+    def _update_boxes(self, keep: npt.NDArray[np.bool_] | None) -> None:
+        """Take what was just written out of the unwritten boxes, or turn to single elements."""
+        storage = self.storage
+        if self._is_apart(storage.unwritten):
+            return
+        mine, filled = self.layout.box(self.offset)
+        if filled and keep is None:
+            left = [piece for one in storage.unwritten for piece in without(one, mine)]
+            if len(left) <= _MOST_BOXES:
+                storage.unwritten = tuple(left)
+                return
+        self._update_ids(None, keep)
 
     def _update_ids(self, undefined: Undefined | None, keep: npt.NDArray[np.bool_] | None) -> None:
         storage = self.storage

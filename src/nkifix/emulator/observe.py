@@ -311,17 +311,14 @@ def accessed(tensor: Tensor, kept: tuple[int, ...] | None = None) -> Accessed:
 
     Block dimensions count as free ones: their elements lie in the same partitions.
     """
-    shape = tensor.shape if kept is None else kept
-    key = (shape, tensor.strides, tensor.storage.dtype, tensor.storage.space.value, tensor.partition_axis)
-    if tensor.gather is None:
-        known = _known.get(key)
-        if known is None:
-            known = _known[key] = _same(_accessed(tensor, shape))
-        return known
-    return _same(_accessed(tensor, shape))
+    if tensor.gather is not None or kept is not None:
+        return _same(_accessed(tensor, tensor.shape if kept is None else kept))
+    known = tensor.layout.accessed
+    if known is None:
+        known = tensor.layout.accessed = _same(_accessed(tensor, tensor.shape))
+    return known
 
 
-_known: dict[tuple[object, ...], Accessed] = {}
 _distinct: dict[Accessed, Accessed] = {}
 
 

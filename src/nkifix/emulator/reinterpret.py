@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.layout import kind_of
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Storage, Tensor
-from nkifix.emulator.numeric import F32, FLOATS, TF32, dtype_name, element_dtype, storage_dtype
+from nkifix.emulator.numeric import F32, FLOATS, TF32, dtype_name, storage_dtype
 from nkifix.emulator.undefined import Ids, Undefined
 
 
@@ -63,25 +63,28 @@ class Reinterpreted(Storage):
     An original element is undefined while any part of it is.
     """
 
-    __slots__ = ("original",)
-
     original: Storage
 
     @classmethod
     def of(cls, original: Storage, dtype: np.dtype[Any]) -> Reinterpreted:
         """``original`` as ``dtype``."""
+        original.settle()
         self = cls.__new__(cls)
+        self.__dict__.update({name: value for name, value in vars(original).items() if name not in _OWN})
         self.original = original
-        for name in set(Storage.__slots__) - _SHARED:
-            setattr(self, name, getattr(original, name))
-        self.dtype, self.element, self.rounds_to_tf32 = dtype, element_dtype(dtype), dtype == TF32
-        self.shape = (*original.shape[:-1], original.shape[-1] * original.dtype.itemsize // dtype.itemsize)
-        self.size = math.prod(self.shape)
+        kind = original.kind
+        shape = (*original.shape[:-1], original.shape[-1] * original.dtype.itemsize // dtype.itemsize)
+        self.kind = kind_of(shape, dtype, kind.space, kind.partition_axis, kind.role)
         return self
 
     def detach(self) -> None:
         """Detach the original."""
         self.original.detach()
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether the original is."""
+        return self.original.is_defined
 
     @property
     def undefined(self) -> Undefined | None:
@@ -123,8 +126,10 @@ def _forwarded(name: str) -> property:
 
 
 _FORWARDED = ("first_write", "owns_bytes", "raw", "waiting")
-_SHARED = frozenset({*_FORWARDED, "undefined", "undefined_count"})
-"""Attributes that stay the original's."""
+_OWN = frozenset(
+    {"first_write", "owns_bytes", "waiting", "unwritten", "_compute", "_count", "_elementwise", "_raw"}
+)
+"""Attributes that stay the original's alone."""
 
 for _name in _FORWARDED:
     setattr(Reinterpreted, _name, _forwarded(_name))

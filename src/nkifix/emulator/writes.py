@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nkifix.emulator.addresses import Box, Span, disjoint
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_position
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from nkifix.emulator.loops import Level, Nest
     from nkifix.emulator.memory import Tensor
 
-Span: TypeAlias = tuple[int, int, int]
-"""First and last position along one dimension of a tensor, and the step between."""
-Box: TypeAlias = tuple[Span, ...]
-"""One span per dimension of the tensor."""
 Kept: TypeAlias = "npt.NDArray[np.bool_] | None"
 
 
@@ -50,10 +47,12 @@ class Region:
         self.position = kernel_position()
         self._view: tuple[int, tuple[int, ...], tuple[int, ...]] | npt.NDArray[np.int64]
         if tensor.gather is None:
-            self._view = (tensor.offset, tensor.shape, tensor.strides)
-            self.spans, self.filled = _box(storage.shape, tensor.offset, tensor.shape, tensor.strides)
-            self._kept = None if kept is None else np.array(kept)
-            self.filled = self.filled and kept is None
+            layout = tensor.layout
+            self._view = (tensor.offset, layout.shape, layout.strides)
+            self.spans, self.filled = layout.box(tensor.offset)
+            self._kept = kept
+            if kept is not None:
+                self._kept, self.filled = np.array(kept), False
         else:
             chosen = tensor.gather.in_bounds if kept is None else tensor.gather.in_bounds & kept
             self._view = tensor.gather.address[chosen]
@@ -86,29 +85,6 @@ class Region:
         return bool(np.isin(self.places(), other.places()).any())
 
 
-@lru_cache(maxsize=1 << 16)
-def _box(sizes: tuple[int, ...], offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Box, bool]:
-    """The box around a view of a tensor of ``sizes``, and whether the view fills it."""
-    whole = tuple((0, size - 1, 1) for size in sizes)
-    steps = [(step, extent) for step, extent in zip(strides, shape, strict=True) if extent > 1]
-    if any(step <= 0 for step, _ in steps):
-        return whole, False
-    spans, filled = [], True
-    rest, pitch = offset, math.prod(sizes)
-    for size in sizes:
-        pitch //= size
-        first, rest = divmod(rest, pitch)
-        own = [(step, extent) for step, extent in steps if step >= pitch]
-        steps = [(step, extent) for step, extent in steps if step < pitch]
-        last = first + sum(step // pitch * (extent - 1) for step, extent in own)
-        if last >= size or any(step % pitch for step, _ in own):
-            return whole, False
-        stride = math.gcd(*(step // pitch for step, _ in own)) or 1
-        spans.append((first, last, stride))
-        filled = filled and stride == 1 and len(own) <= 1
-    return tuple(spans), filled
-
-
 def _apart(a: Span, b: Span) -> bool:
     """Whether two spans share no position, for certain."""
     return a[1] < b[0] or b[1] < a[0] or (a[0] - b[0]) % math.gcd(a[2], b[2]) != 0
@@ -131,9 +107,9 @@ class Ledger:
         if self._ordinal != self.level.ordinal:
             self._close()
         self._now[region.key] = region
-        if self._reach is None or _disjoint(self._reach, region.spans):
+        if self._reach is None or disjoint(self._reach, region.spans):
             return None
-        near = (regions for reach, regions in self._before if not _disjoint(reach, region.spans))
+        near = (regions for reach, regions in self._before if not disjoint(reach, region.spans))
         return next((other for regions in near for other in regions if region.meets(other)), None)
 
     def _close(self) -> None:
@@ -144,10 +120,6 @@ class Ledger:
         self._reach = reach if self._reach is None else _around(self._reach, reach)
         self._now = {}
         self._ordinal = self.level.ordinal
-
-
-def _disjoint(a: Box, b: Box) -> bool:
-    return any(mine[1] < theirs[0] or theirs[1] < mine[0] for mine, theirs in zip(a, b, strict=True))
 
 
 @lru_cache(maxsize=1 << 14)

@@ -1,0 +1,161 @@
+"""What is fixed about storages and views: shapes, dtypes, strides. Of equal ones there is one object.
+
+Everything that an instruction checks before it computes depends on these alone, so a kernel's thousandth
+instruction of one form looks up what the first one found (:func:`nkifix.emulator.machine.planned`). Offsets, masks
+and elements are no part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from nkifix.emulator.addresses import Box, box, element_strides, names_twice
+from nkifix.emulator.numeric import F32, FLOATS, TF32, element_dtype
+
+if TYPE_CHECKING:
+    from nkifix.emulator.memory import Space
+    from nkifix.emulator.observe import Accessed
+
+Role: TypeAlias = Literal["input", "declared", "result"]
+"""A launch's argument, a tensor that the kernel declared, or an operation's result that none of them took."""
+
+_MOST = 1 << 16
+"""Entries of a table before it starts anew; a kernel has some hundred."""
+
+
+class Kind:
+    """What is fixed about a storage.
+
+    Attributes
+    ----------
+    dtype, element:
+        Its dtype, and the numpy dtype that elements lie in.
+    rounds_to_tf32:
+        Whether elements are float32 that are rounded to tfloat32.
+    in_f32:
+        Whether floating elements are kept in float32, unrounded, whatever the dtype.
+    partition_axis:
+        Index of the partition dimension; None in HBM.
+    whole:
+        The layout of a view of all of it.
+    """
+
+    __slots__ = (
+        "_layouts",
+        "dtype",
+        "element",
+        "in_f32",
+        "partition_axis",
+        "role",
+        "rounds_to_tf32",
+        "shape",
+        "size",
+        "space",
+        "whole",
+    )
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        space: Space,
+        partition_axis: int | None,
+        role: Role,
+        in_f32: bool,
+    ) -> None:
+        self.shape = shape
+        self.size = math.prod(shape)
+        self.dtype = dtype
+        self.element = F32 if in_f32 and dtype in FLOATS else element_dtype(dtype)
+        self.in_f32 = in_f32
+        self.rounds_to_tf32 = dtype == TF32 and not in_f32
+        self.space = space
+        self.partition_axis = partition_axis
+        self.role = role
+        self._layouts: dict[object, Layout] = {}
+        self.whole = self.layout(shape, element_strides(shape), partition_axis)
+
+    def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], partition_axis: int | None) -> Layout:
+        """The layout of a view."""
+        key = (shape, strides, partition_axis)
+        known = self._layouts.get(key)
+        if known is None:
+            if len(self._layouts) > _MOST:
+                self._layouts.clear()
+            known = self._layouts[key] = Layout(self, shape, strides, partition_axis)
+        return known
+
+
+_kinds: dict[object, Kind] = {}
+
+
+def kind_of(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    space: Space,
+    partition_axis: int | None,
+    role: Role,
+    *,
+    in_f32: bool = False,
+) -> Kind:
+    """The kind of a storage; ``in_f32`` keeps floating elements in float32, unrounded, whatever the dtype."""
+    key = (shape, dtype, space, partition_axis, role, in_f32)
+    known = _kinds.get(key)
+    if known is None:
+        if len(_kinds) > _MOST:
+            _kinds.clear()
+        known = _kinds[key] = Kind(*key)
+    return known
+
+
+class Layout:
+    """How a view lies in its storage, but for where it begins.
+
+    Attributes
+    ----------
+    strides, byte_strides:
+        In elements, and in bytes.
+    partition_axis:
+        Index of the view's partition dimension; None in HBM.
+    names_twice:
+        Whether two elements of the view have one address.
+    views:
+        Views of it by the form of their index (:mod:`nkifix.emulator.indexing`).
+    accessed:
+        What a cost depends on, once it was asked for (:mod:`nkifix.emulator.observe`).
+    """
+
+    __slots__ = ("_boxes", "accessed", "byte_strides", "kind", "names_twice", "partition_axis", "shape", "strides", "views")
+
+    def __init__(
+        self, kind: Kind, shape: tuple[int, ...], strides: tuple[int, ...], partition_axis: int | None
+    ) -> None:
+        self.kind = kind
+        self.shape = shape
+        self.strides = strides
+        self.byte_strides = tuple([step * kind.element.itemsize for step in strides])
+        self.partition_axis = partition_axis
+        self.names_twice = names_twice(shape, strides)
+        self.views: dict[object, Any] = {}
+        self.accessed: Accessed | None = None
+        self._boxes: dict[int, tuple[Box, bool]] = {}
+
+    def box(self, offset: int) -> tuple[Box, bool]:
+        """The box around the view in its storage's dimensions, and whether the view fills it."""
+        known = self._boxes.get(offset)
+        if known is None:
+            if len(self._boxes) > _MOST:
+                self._boxes.clear()
+            known = self._boxes[offset] = box(self.kind.shape, offset, self.shape, self.strides)
+        return known
+
+    def first_partition(self, offset: int) -> int:
+        """The partition of the storage that the view's first element lies in; 0 in HBM."""
+        axis = self.kind.partition_axis
+        if not offset or axis is None:
+            return 0
+        row = math.prod(self.kind.shape[axis + 1 :])
+        return offset // row % self.kind.shape[axis]
