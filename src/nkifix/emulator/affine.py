@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
@@ -20,6 +21,10 @@ from nkifix.emulator.symbols import Affine, Comparison, Nonlinear, QuasiAffine
 
 Mask: TypeAlias = npt.NDArray[np.bool_] | Literal[False] | None
 """Evaluated mask: None keeps everything, False drops everything, an array decides per element."""
+
+
+broadcast = lru_cache(maxsize=1 << 12)(np.broadcast_shapes)
+"""The common shape of shapes, as numpy has it; ValueError where there is none."""
 
 
 def is_integer(value: object) -> bool:
@@ -110,7 +115,7 @@ class AffineIndex:
         if not isinstance(other, AffineIndex):
             return NotImplemented
         try:
-            extents = np.broadcast_shapes(self.extents, other.extents)
+            extents = broadcast(self.extents, other.extents)
         except ValueError:
             raise KernelFault("", f"indices of shapes {self.shape} and {other.shape} do not broadcast") from None
         mine, theirs = self._padded(len(extents)), other._padded(len(extents))
@@ -214,7 +219,7 @@ class Predicate:
     @property
     def shape(self) -> tuple[int, ...]:
         """Extent of every dimension of the index space that the comparisons span together."""
-        return np.broadcast_shapes(*(expression.shape for expression, _ in self.terms))
+        return broadcast(*[expression.extents for expression, _ in self.terms])
 
     def __and__(self, other: Any) -> Any:
         if isinstance(other, Predicate):
@@ -232,15 +237,24 @@ class Predicate:
 
     def evaluate(self) -> Mask:
         """The mask as None, False, or an array that broadcasts to the index space."""
-        result: Mask = None
-        for expression, relation in self.terms:
-            known = _always(relation, *expression.bounds())
-            if known is False:
-                return False
-            if known is None:
-                term = _RELATIONS[relation](expression.values(), 0)
-                result = term if result is None else result & term
-        return result
+        return _evaluated(tuple([(int(one.const), one.coeffs, one.extents, relation) for one, relation in self.terms]))
+
+
+@lru_cache(maxsize=128)
+def _evaluated(terms: tuple[tuple[int, tuple[int, ...], tuple[int, ...], str], ...]) -> Mask:
+    """A conjunction's value: the tiles along a diagonal have the same few masks, over and over."""
+    result: Mask = None
+    for const, coeffs, extents, relation in terms:
+        expression = AffineIndex(const, coeffs, extents)
+        known = _always(relation, *expression.bounds())
+        if known is False:
+            return False
+        if known is None:
+            term = _RELATIONS[relation](expression.values(), 0)
+            result = term if result is None else result & term
+    if result is not None:
+        result.flags.writeable = False
+    return result
 
 
 def evaluate_mask(mask: object) -> Mask:

@@ -141,6 +141,11 @@ def launched(limits: CoreLimits) -> Iterator[None]:
         results.append(recording.footprint())
 
 
+def is_measured() -> bool:
+    """Whether the running launch is measured."""
+    return _recording.get() is not None
+
+
 def lives(storage: Storage, tiles: int | frozenset[Address], bytes_per_tile: int) -> None:
     """Count a tensor from now on, until nothing refers to its bytes.
 

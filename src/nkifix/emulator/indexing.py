@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,24 +17,37 @@ import numpy.typing as npt
 from nkifix.emulator import observe
 from nkifix.emulator.affine import AffineIndex, Predicate, evaluate_mask, is_integer
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.layout import Layout
+from nkifix.emulator.loops import LoopIndex
 from nkifix.emulator.machine import params
 from nkifix.emulator.memory import Gather, Space, Tensor
 from nkifix.emulator.numeric import INTEGERS
-from nkifix.emulator.symbols import Nonlinear
+from nkifix.emulator.symbols import Affine, Nonlinear, QuasiAffine
 from nkifix.emulator.undefined import Undefined, merge
 
 
-@dataclass(frozen=True)
+_PLAIN = frozenset({int, Affine, QuasiAffine, LoopIndex})
+"""Types of integers that any index may be made of; others are looked at more closely."""
+
+
+@dataclass(frozen=True, init=False)
 class DynamicSlice:
     """``nl.ds(start, size)``: the elements start … start + size - 1 of a dimension."""
+
+    __slots__ = ("size", "start")
 
     start: int
     size: int
 
-    def __post_init__(self) -> None:
-        for name, value, least in (("start", self.start, None), ("size", self.size, 1)):
-            if not is_integer(value) or (least is not None and value < least):
-                raise KernelFault("", f"nl.ds takes whole numbers and a size of at least 1, got {name}={value!r}")
+    def __init__(self, start: int, size: int) -> None:
+        if type(size) is not int or size < 1 or type(start) not in _PLAIN:
+            for name, value, least in (("start", start, None), ("size", size, 1)):
+                if not is_integer(value) or (least is not None and value < least):
+                    raise KernelFault(
+                        "", f"nl.ds takes whole numbers and a size of at least 1, got {name}={value!r}"
+                    )
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "size", size)
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,90 @@ def view(tensor: Tensor, key: Any) -> Tensor:
         when it is used, since the operation that uses it may mask it.
     """
     parts = key if isinstance(key, tuple) else (key,)
+    form, starts = _form(parts) if tensor.gather is None else (None, [])
+    if form is not None:
+        known: _Form | None = tensor.layout.views.get(form)
+        if known is not None:
+            offset = tensor.offset
+            for start, (step, low, high) in zip(starts, known.places):  # noqa: B905  as many, by construction
+                if not low <= start <= high:
+                    break
+                offset += start * step
+            else:
+                return tensor._of(tensor.storage, known.layout, offset)
+    made = _view(tensor, parts)
+    if form is not None and made.gather is None and form not in tensor.layout.views:
+        tensor.layout.views[form] = _Form(made.layout, _places(tensor, parts))
+    return made
+
+
+class _Form(NamedTuple):
+    """What an index of one form gives, wherever it starts.
+
+    Attributes
+    ----------
+    places:
+        For each number in the index: elements from one to the next, and the smallest and largest within bounds.
+    """
+
+    layout: Layout
+    places: tuple[tuple[int, int, int], ...]
+
+
+def _form(parts: tuple[Any, ...]) -> tuple[tuple[object, ...] | None, list[int]]:
+    """What the shape and the strides of a view depend on, and the numbers that only its offset depends on.
+
+    None for an index that must be looked at more closely.
+    """
+    form: list[object] = []
+    starts: list[int] = []
+    for part in parts:
+        kind = type(part)
+        if kind is DynamicSlice:
+            start, own = part.start, part.size
+        elif kind is slice:
+            if part.start is None and part.stop is None and part.step is None:
+                form.append(None)
+                continue
+            start, stop = part.start or 0, part.stop
+            if part.step is not None or type(stop) not in _PLAIN or type(start) not in _PLAIN:
+                return None, starts
+            own = int(stop) - int(start)
+        elif kind in _PLAIN:
+            start, own = part, _INTEGER
+        elif kind is AffineIndex:
+            start, own = part.const, (part.coeffs, part.extents)
+        elif part is Ellipsis:
+            form.append(part)
+            continue
+        else:
+            return None, starts
+        if type(start) not in _PLAIN:
+            return None, starts
+        form.append(own)
+        starts.append(int(start))
+    return tuple(form), starts
+
+
+_INTEGER = "an integer"
+
+
+def _places(tensor: Tensor, parts: tuple[Any, ...]) -> tuple[tuple[int, int, int], ...]:
+    """:attr:`_Form.places` of an index that was found legal."""
+    places = []
+    affine = any(isinstance(part, AffineIndex) for part in parts)
+    whole = parts if affine else _expanded(parts, tensor.ndim)
+    for axis, (part, size, step) in enumerate(zip(whole, tensor.shape, tensor.strides, strict=True)):
+        if isinstance(part, AffineIndex):
+            lowest, highest = part.bounds()
+            places.append((step, part.const - lowest, size - 1 - (highest - part.const)))
+        elif not isinstance(part, slice) or part != slice(None):
+            _, _, extent = _slice_of(part, size, axis)
+            places.append((step, 0, size - (extent or 1)))
+    return tuple(places)
+
+
+def _view(tensor: Tensor, parts: tuple[Any, ...]) -> Tensor:
     if tensor.gather is not None and tensor.gather.indirect:
         raise KernelFault(
             "",

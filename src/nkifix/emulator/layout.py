@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from nkifix.emulator.addresses import Box, box, element_strides, names_twice
-from nkifix.emulator.numeric import F32, FLOATS, TF32, element_dtype
+from nkifix.emulator.numeric import F32, FLOATS, TF32, Array, element_dtype
 
 if TYPE_CHECKING:
     from nkifix.emulator.memory import Space
     from nkifix.emulator.observe import Accessed
 
-Role: TypeAlias = Literal["input", "declared", "result"]
-"""A launch's argument, a tensor that the kernel declared, or an operation's result that none of them took."""
+Role: TypeAlias = Literal["input", "declared", "computed", "moved"]
+"""A launch's argument, a tensor that the kernel declared, or a result that none of them took: an engine's, or of DMA."""
 
 _MOST = 1 << 16
 """Entries of a table before it starts anew; a kernel has some hundred."""
@@ -39,6 +39,10 @@ class Kind:
         Whether floating elements are kept in float32, unrounded, whatever the dtype.
     partition_axis:
         Index of the partition dimension; None in HBM.
+    partitions, row:
+        Extent of the partition dimension, and elements per partition of one block; 1 and the size in HBM.
+    is_result:
+        Whether it holds an operation's result, and is neither declared by the kernel nor an input.
     whole:
         The layout of a view of all of it.
     """
@@ -48,9 +52,12 @@ class Kind:
         "dtype",
         "element",
         "in_f32",
+        "is_result",
         "partition_axis",
+        "partitions",
         "role",
         "rounds_to_tf32",
+        "row",
         "shape",
         "size",
         "space",
@@ -75,6 +82,9 @@ class Kind:
         self.space = space
         self.partition_axis = partition_axis
         self.role = role
+        self.is_result = role in ("computed", "moved")
+        self.partitions = 1 if partition_axis is None else shape[partition_axis]
+        self.row = self.size if partition_axis is None else math.prod(shape[partition_axis + 1 :])
         self._layouts: dict[object, Layout] = {}
         self.whole = self.layout(shape, element_strides(shape), partition_axis)
 
@@ -128,7 +138,18 @@ class Layout:
         What a cost depends on, once it was asked for (:mod:`nkifix.emulator.observe`).
     """
 
-    __slots__ = ("_boxes", "accessed", "byte_strides", "kind", "names_twice", "partition_axis", "shape", "strides", "views")
+    __slots__ = (
+        "_blank",
+        "_boxes",
+        "accessed",
+        "byte_strides",
+        "kind",
+        "names_twice",
+        "partition_axis",
+        "shape",
+        "strides",
+        "views",
+    )
 
     def __init__(
         self, kind: Kind, shape: tuple[int, ...], strides: tuple[int, ...], partition_axis: int | None
@@ -142,6 +163,7 @@ class Layout:
         self.views: dict[object, Any] = {}
         self.accessed: Accessed | None = None
         self._boxes: dict[int, tuple[Box, bool]] = {}
+        self._blank: Array | None = None
 
     def box(self, offset: int) -> tuple[Box, bool]:
         """The box around the view in its storage's dimensions, and whether the view fills it."""
@@ -154,8 +176,11 @@ class Layout:
 
     def first_partition(self, offset: int) -> int:
         """The partition of the storage that the view's first element lies in; 0 in HBM."""
-        axis = self.kind.partition_axis
-        if not offset or axis is None:
-            return 0
-        row = math.prod(self.kind.shape[axis + 1 :])
-        return offset // row % self.kind.shape[axis]
+        return offset // self.kind.row % self.kind.partitions
+
+    @property
+    def blank(self) -> Array:
+        """Zeros of the view's shape, for who computes nothing."""
+        if self._blank is None:
+            self._blank = np.broadcast_to(np.zeros((), dtype=self.kind.element), self.shape)
+        return self._blank

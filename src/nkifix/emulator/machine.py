@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import CodeType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from nkifix.emulator import loops, observe
+from nkifix.emulator import footprint, loops, observe
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import EmulatorWarning, KernelFault
 from nkifix.emulator.hardware import TARGETS, CoreLimits
@@ -44,7 +45,9 @@ class Launch:
     force_automatic:
         Whether direct allocations are treated as automatic ones.
     accepted:
-        Kinds of operands that :func:`nkifix.emulator.checks.operand` has found legal.
+        Layouts of operands that :func:`nkifix.emulator.checks.operand` has found legal.
+    plans:
+        What instructions have found out about operands of the same layouts (:func:`planned`).
     places:
         Where direct allocations lie, by declaration (see :mod:`nkifix.emulator.placement.declare`).
     """
@@ -55,13 +58,15 @@ class Launch:
     code: CodeType | None = None
     outputs: list[Storage] = field(default_factory=list)
     warned: set[tuple[str, str, int]] = field(default_factory=set)
-    accepted: set[tuple[object, ...]] = field(default_factory=set)
+    accepted: set[tuple[object, ...]] = field(init=False)
+    plans: dict[tuple[object, ...], Any] = field(init=False)
     places: dict[object, Any] = field(default_factory=dict)
     level: loops.Level = field(init=False)
     shuffler: np.random.Generator | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.level = loops.Level(parallel=math.prod(self.grid) > 1)
+        self.accepted, self.plans = _found_with(self.params)
         self.shuffler = np.random.default_rng(self.params.seed) if self.params.order == "shuffled" else None
 
     def programs(self) -> Iterator[tuple[int, ...]]:
@@ -83,6 +88,12 @@ class Launch:
         return TARGETS[self.params.target]
 
 
+@lru_cache(maxsize=16)
+def _found_with(params: Params) -> tuple[set[tuple[object, ...]], dict[tuple[object, ...], Any]]:
+    """:attr:`Launch.accepted` and :attr:`Launch.plans`, which all launches with the same parameters share."""
+    return set(), {}
+
+
 @dataclass(eq=False)
 class Program:
     """One grid position of a launch.
@@ -99,6 +110,11 @@ class Program:
         The front end's tensor class: results come as the tensors of the language that asked for them.
     nest:
         The loops around the running statement.
+    computes:
+        Whether elements are computed.
+    postpones:
+        Whether a result may be computed when it is assigned or read. Not while lifetimes are measured: until then its
+        operands stay alive.
     arena:
         What the program has allocated directly (see :mod:`nkifix.emulator.placement.declare`).
     """
@@ -110,11 +126,15 @@ class Program:
     registers: dict[Engine, object] = field(default_factory=dict)
     tensor_type: type[Tensor] = Tensor
     nest: loops.Nest = field(init=False)
+    computes: bool = field(init=False)
+    postpones: bool = field(init=False)
     arena: object = None
 
     def __post_init__(self) -> None:
         watched = self.launch.params.enforces("err_unexpected_output_dependencies")
         self.nest = loops.Nest(self.launch.level, shuffler=self.launch.shuffler, watched=watched)
+        self.computes = self.launch.params.arithmetic
+        self.postpones = not footprint.is_measured()
 
     def share(self, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Storage:
         """The next tensor in shared HBM: allocated by the first program, found again by the others."""
@@ -192,6 +212,39 @@ def program() -> Program:
             next_step="call it inside a function decorated with nki.jit, and launch that",
         )
     return current
+
+
+Plan = TypeVar("Plan")
+
+
+def planned(make: Callable[..., Plan], operands: tuple[object, ...], *fixed: object) -> Plan:
+    """``make(*operands, *fixed)``, or what it gave before for operands of the same layouts.
+
+    ``make`` checks an instruction's operands and says what follows from their layouts, and from nothing else of them.
+    Operands may be tensors or numbers.
+    """
+    key: list[object] = [make]
+    for one in operands:
+        if isinstance(one, Tensor):
+            if one.gather is not None:
+                return make(*operands, *fixed)
+            key.append(one.layout)
+        else:
+            key.append((type(one), one))
+    plans = program().launch.plans
+    whole = (*key, *fixed)
+    try:
+        plan: Plan | None = plans.get(whole)
+    except TypeError:  # what cannot be hashed is no legal argument, as make will say
+        return make(*operands, *fixed)
+    if plan is None:
+        if len(plans) > _MOST_PLANS:
+            plans.clear()
+        plan = plans[whole] = make(*operands, *fixed)
+    return plan
+
+
+_MOST_PLANS = 1 << 14
 
 
 @contextmanager

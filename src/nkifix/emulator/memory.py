@@ -77,8 +77,6 @@ class Storage:
         What is fixed about it.
     placed:
         Where it lies on chip, if the kernel chose that.
-    by_engine:
-        Whether an engine other than DMA made it, as its result.
     in_footprint:
         Whether an operation's result has been counted as a tensor with memory of its own.
     unwritten:
@@ -90,7 +88,6 @@ class Storage:
     owns_bytes = True
     first_write: str | None = None
     placed: Placed | None = None
-    by_engine = False
     in_footprint = False
     ledgers: list[writes.Ledger] | None = None
     waiting: list[loops.Waiting] | None = None
@@ -114,7 +111,7 @@ class Storage:
         is_input: bool = False,
         in_f32: bool = False,
     ) -> None:
-        self.kind = kind_of(shape, dtype, space, partition_axis, "input" if is_input else "result", in_f32=in_f32)
+        self.kind = kind_of(shape, dtype, space, partition_axis, "input" if is_input else "moved", in_f32=in_f32)
         self.name = name
         if raw is not None:
             self._raw = raw
@@ -169,7 +166,12 @@ class Storage:
     @property
     def auto_placed(self) -> bool:
         """Whether it holds an operation's result, and is neither declared by the kernel nor an input."""
-        return self.kind.role == "result"
+        return self.kind.is_result
+
+    @property
+    def by_engine(self) -> bool:
+        """Whether an engine other than DMA made it, as its result."""
+        return self.kind.role == "computed"
 
     @property
     def serial(self) -> int:

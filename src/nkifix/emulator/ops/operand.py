@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nkifix.emulator import numeric, observe
-from nkifix.emulator.affine import Mask, evaluate_mask
+from nkifix.emulator.affine import Mask, broadcast, evaluate_mask
 from nkifix.emulator.checks import check_partitions, check_static, chosen_engine, operand
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.layout import Layout, Role, kind_of
 from nkifix.emulator.location import kernel_location
 from nkifix.emulator.machine import program
-from nkifix.emulator.memory import Space, Storage, Tensor
+from nkifix.emulator.memory import Compute, Space, Storage, Tensor
 from nkifix.emulator.numeric import Array, Number
 from nkifix.emulator.placement import declare
 from nkifix.emulator.undefined import Origin, Undefined
@@ -36,7 +37,7 @@ class Assignable(ABC):
 def fit_mask(mask: object, shape: tuple[int, ...]) -> Mask:
     """Evaluate a ``mask=`` argument for a result of ``shape``; an array comes back in that shape."""
     kept = evaluate_mask(mask)
-    if kept is None or kept is False:
+    if kept is None or kept is False or kept.shape == shape:
         return kept
     try:
         return np.broadcast_to(kept, shape)
@@ -50,15 +51,59 @@ def fit_mask(mask: object, shape: tuple[int, ...]) -> Mask:
 
 def read(operation: str, name: str, value: object, mask: Mask = None) -> tuple[Array, Undefined | None]:
     """The elements of a legal operand, and which are undefined (noting the first reader)."""
-    tensor = operand(operation, name, value)
+    return fetch(operation, operand(operation, name, value), mask)
+
+
+def fetch(operation: str, tensor: Tensor, mask: Mask = None) -> tuple[Array, Undefined | None]:
+    """:func:`read`, of an operand that was found legal."""
     declare.used(operation, tensor)
-    values, undefined = tensor.read(mask)
+    if not program().computes and tensor.is_plainly_defined():
+        values, undefined = tensor.layout.blank, None
+    else:
+        values, undefined = tensor.read(mask)
     watching = observe.observer()
     if watching is not None:
         watching.read(tensor, observe.kept_box(mask, tensor.shape))
     if undefined is not None:
         undefined.note_read(operation)
     return values, undefined
+
+
+class Result(NamedTuple):
+    """What the form of an instruction says of its result, a new tile.
+
+    Attributes
+    ----------
+    function:
+        What is computed, where a cost depends on it.
+    """
+
+    operation: str
+    engine: Engine
+    layout: Layout
+    function: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tile."""
+        return self.layout.shape
+
+
+def planned_result(
+    operation: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    *,
+    space: Space = Space.SBUF,
+    engine: Engine | None = None,
+    function: str = "",
+) -> Result:
+    """A tile of ``shape``, auto-placed in ``space``, that ``engine`` (or the first that can) makes."""
+    check_partitions(shape[0], f"the result of {operation}")
+    chosen = chosen_engine(operation, engine)
+    role: Role = "moved" if chosen is Engine.DMA else "computed"
+    kind = kind_of(shape, dtype, space, 0, role, in_f32=program().launch.in_f32)
+    return Result(operation, chosen, kind.whole, function)
 
 
 def result(
@@ -74,22 +119,47 @@ def result(
     function: str = "",
     others: Sequence[Tensor] = (),
 ) -> Tensor:
-    """A new tile of ``shape`` with the values of ``compute()`` (rounded once to ``dtype``), auto-placed in ``space``.
+    """A new tile of ``shape`` with the values of ``compute()``, now: :func:`made` of a :func:`planned_result`."""
+    plan = planned_result(operation, shape, dtype, space=space, engine=engine, function=function)
+    tile = made(plan, lambda _: compute(), undefined=undefined, mask=mask, others=others)
+    tile.storage.settle()
+    return tile
 
-    Elements that ``mask`` drops are undefined, and stay out of whatever the tile is assigned to; where it
-    drops all of them, nothing is computed. ``function`` says what is computed where a cost depends on it,
-    ``others`` what the instruction writes besides.
+
+def made(
+    plan: Result,
+    compute: Compute,
+    *,
+    undefined: Undefined | None = None,
+    mask: Mask = None,
+    others: Sequence[Tensor] = (),
+) -> Tensor:
+    """A new tile with the values of ``compute``, rounded once to its dtype.
+
+    They may be computed later, when the tile is read or assigned, but before anything is written that they depend on.
+    Elements that ``mask`` drops are undefined, and stay out of whatever the tile is assigned to; where it drops all of
+    them, nothing is computed. ``others`` are what the instruction writes besides.
     """
-    check_partitions(shape[0], f"the result of {operation}")
-    chosen = chosen_engine(operation, engine)
     current = program()
-    storage = Storage(shape, dtype, space, partition_axis=0, in_f32=current.launch.in_f32)
-    storage.by_engine = chosen is not Engine.DMA
-    tensor = current.tensor_type._whole(storage, result_mask=mask)
+    around = current.nest
+    if around.awaited is not None:
+        around.awaited.settle()
+        around.awaited = None
+    storage = Storage.of_result(plan.layout.kind, compute if current.computes and mask is not False else None, around)
+    tensor = current.tensor_type._of(storage, plan.layout, 0, None, mask)
     if mask is not False:
-        _note(operation, chosen, tensor, function, mask, others)
-        if program().launch.params.arithmetic:
-            storage.put(storage.array(), compute())
+        _note(plan.operation, plan.engine, tensor, plan.function, mask, others)
+        if undefined is None and mask is None and current.postpones:
+            around.awaited = storage if current.computes else None
+            return tensor
+        storage.settle()
+    _leave_undefined(plan.operation, tensor, undefined, mask)
+    return tensor
+
+
+def _leave_undefined(operation: str, tensor: Tensor, undefined: Undefined | None, mask: Mask) -> None:
+    """Note which elements of a new tile are undefined: those that the operands leave so, and what the mask drops."""
+    storage, shape = tensor.storage, tensor.shape
     if undefined is not None:
         storage.undefined = Undefined(np.array(undefined.ids, order="C"), undefined.origins)
         storage.undefined_count = int(np.count_nonzero(undefined.ids != 0))
@@ -101,7 +171,6 @@ def result(
             storage.undefined_count = math.prod(shape)
         else:
             tensor._update_ids(Undefined.everywhere(shape, origin), ~mask)
-    return tensor
 
 
 def write_result(
@@ -119,7 +188,7 @@ def write_result(
     chosen = chosen_engine(operation, engine)
     if mask is not False:
         _note(operation, chosen, destination, function, mask, others)
-        destination.write(compute() if program().launch.params.arithmetic else None, undefined, mask)
+        destination.write(compute() if program().computes else None, undefined, mask)
 
 
 def _note(
@@ -144,7 +213,7 @@ def result_dtype(dtype: object, default: np.dtype[Any]) -> np.dtype[Any]:
 def broadcast_shape(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape of operands."""
     try:
-        return np.broadcast_shapes(*shapes)
+        return broadcast(*shapes)
     except ValueError:
         listed = " and ".join(map(str, shapes))
         raise KernelFault("", f"{operation}: shapes {listed} do not fit together") from None
@@ -177,7 +246,9 @@ def assign(destination: Tensor, value: object) -> None:
     source = operand("assignment", "value", value)
     if _same_view(source, destination):
         return  # what `tile[...] += x` assigns back
-    shape = broadcast_shape("assignment", destination.shape, source.shape)
+    shape = source.shape
+    if shape != destination.shape:
+        shape = broadcast_shape("assignment", destination.shape, source.shape)
     if shape != destination.shape:
         raise KernelFault(
             "err_store_dst_shape_smaller_than_other_shape",
@@ -186,13 +257,18 @@ def assign(destination: Tensor, value: object) -> None:
             next_step="index the destination with the value's shape",
         )
     mask = source.result_mask
-    values, undefined = source.read(mask)
+    values: Array | Storage | None = None
+    undefined = None
+    if source.storage.is_awaited and source.shape == destination.shape:
+        values = source.storage
+    elif program().computes or not source.is_plainly_defined():
+        values, undefined = source.read(mask)
     watching = observe.observer()
     if watching is not None and mask is not False:
         watching.assigned(source, destination)
     if undefined is not None:
         undefined = _only_kept(undefined, mask, shape)
-    destination.write(values if program().launch.params.arithmetic else None, undefined, mask)
+    destination.write(values if program().computes else None, undefined, mask)
 
 
 def _only_kept(undefined: Undefined, mask: Mask, shape: tuple[int, ...]) -> Undefined | None:

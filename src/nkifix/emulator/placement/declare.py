@@ -224,14 +224,11 @@ def check_start(what: str, start: int, partitions: int) -> None:
 
 def check_view_start(what: str, tensor: Tensor) -> None:
     """:func:`check_start` for an instruction's operand: a view onto part of a tensor's partitions."""
-    storage = tensor.storage
-    axis = storage.partition_axis
-    if axis is None or tensor.partition_axis != 0 or tensor.gather is not None or not tensor.offset:
+    if not tensor.offset or tensor.gather is not None or tensor.partition_axis != 0:
         return
-    row = math.prod(storage.shape[axis + 1 :])
-    start = tensor.offset // row % storage.shape[axis]
+    start = tensor.layout.first_partition(tensor.offset)
     if start:
-        check_start(f"{what} starts at partition {start} of {storage.describe()}", start, tensor.shape[0])
+        check_start(f"{what} starts at partition {start} of {tensor.storage.describe()}", start, tensor.shape[0])
 
 
 def refused_beside_direct(rule: str, what: str, advice: tuple[str, str]) -> None:
@@ -280,13 +277,13 @@ def check_assigned(destination: Tensor, value: object) -> None:
 
 def used(operation: str, tensor: Tensor) -> None:
     """Note that an instruction reads a tensor where it is: a result that was not assigned got a place of its own."""
-    storage = tensor.storage
-    if Engine.DMA not in row(operation).engines:
+    if tensor.offset and Engine.DMA not in row(operation).engines:
         check_view_start(operation, tensor)
-    if not storage.auto_placed or storage.in_footprint or not storage.space.on_chip:
+    storage = tensor.storage
+    if storage.in_footprint or not storage.kind.is_result or not storage.space.on_chip:
         return
     storage.in_footprint = True
-    footprint.lives(storage, 1, math.prod(storage.shape[1:]) * storage.dtype.itemsize)
+    footprint.lives(storage, 1, storage.kind.row * storage.dtype.itemsize)
     refused_beside_direct("mixed-allocation", f"{operation} reads a result that was assigned to no tensor", _MIXED)
 
 

@@ -27,16 +27,27 @@ __all__ = [
 class _MGrid:
     """``nl.mgrid[0:p, 0:f]``: one index per slice, each varying along its own dimension."""
 
-    def __getitem__(self, key: Any) -> Any:
+    def __init__(self) -> None:
+        self._made: dict[tuple[tuple[int, int], ...], _Grid] = {}
+
+    def __getitem__(self, key: Any) -> _Grid:
         slices = key if isinstance(key, tuple) else (key,)
-        indices = []
-        for dim, part in enumerate(slices):
-            whole = isinstance(part, slice) and part.step is None and is_integer(part.stop)
-            if not whole or not (part.start is None or is_integer(part.start)):
-                raise KernelFault("", f"nl.mgrid takes slices start:stop, got {part!r}")
-            line = AffineIndex.arange(int(part.start or 0), int(part.stop))
-            indices.append(line[tuple(slice(None) if d == dim else None for d in range(len(slices)))])
-        return _Grid(indices)
+        bounds = tuple([self._bounds(part) for part in slices])
+        made = self._made.get(bounds)
+        if made is None:
+            rank = len(bounds)
+            made = self._made[bounds] = _Grid(
+                AffineIndex.arange(*pair)[tuple(slice(None) if d == dim else None for d in range(rank))]
+                for dim, pair in enumerate(bounds)
+            )
+        return made
+
+    @staticmethod
+    def _bounds(part: Any) -> tuple[int, int]:
+        whole = isinstance(part, slice) and part.step is None and is_integer(part.stop)
+        if not whole or not (part.start is None or is_integer(part.start)):
+            raise KernelFault("", f"nl.mgrid takes slices start:stop, got {part!r}")
+        return int(part.start or 0), int(part.stop)
 
 
 class _Grid(tuple):  # type: ignore[type-arg]
