@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,8 @@ ACTIVATIONS: dict[str, Unary] = {
     "tanh": np.tanh,
 }
 """The Scalar Engine's functions, of one float32 array, by the name of the ``nl`` function that stands for them."""
+
+ACTIVATION_NAMES = frozenset(ACTIVATIONS)
 
 UNARY: dict[str, Unary] = ACTIVATIONS | {
     "ceil": np.ceil,
@@ -341,6 +344,8 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 """The operators that are legal for a reduction ("supported math operators", column Legal Reduction)."""
 
+REDUCTION_NAMES = frozenset(REDUCTIONS)
+
 SYNONYMS: tuple[frozenset[str], ...] = (
     frozenset({"abs", "absolute"}),
     frozenset({"add", "sum"}),
@@ -363,16 +368,29 @@ def operation_name(op: object, allowed: Collection[str], argument: str) -> str:
         Where it is none of ``allowed``.
     """
     own = getattr(op, "__name__", None)
-    names = {own}.union(*(group for group in SYNONYMS if own in group))
-    known = sorted(name for name in allowed if name in names)
-    if not known:
+    known = _known_name(own, allowed) if isinstance(allowed, frozenset) else _known_name.__wrapped__(own, allowed)
+    if known is None:
         raise KernelFault(
             "",
             f"{argument}={op!r} is not supported",
             why="only the documented operators exist on the engines",
             next_step=f"use one of {', '.join(f'nl.{n}' for n in sorted(allowed))}",
         )
-    return known[0]
+    return known
+
+
+@lru_cache(maxsize=1 << 12)
+def _known_name(own: object, allowed: Collection[str]) -> str | None:
+    names = {own}.union(*(group for group in SYNONYMS if own in group))
+    return min((name for name in allowed if name in names), default=None)
+
+
+def apply(function: Unary | Binary, *values: Array, out: Array | None = None) -> Array:
+    """``function(*values)``, left in ``out`` where one is given and the function can."""
+    if out is not None and isinstance(function, np.ufunc):
+        left: Array = function(*values, out=out)
+        return left
+    return function(*values)
 
 
 def reduce_last_axes(values: Array, keep: int, name: str) -> Array:

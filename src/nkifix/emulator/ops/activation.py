@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,18 +14,20 @@ from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import operand
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
-from nkifix.emulator.machine import program
+from nkifix.emulator.machine import planned, program
 from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import BF16, F16, F32, Array
 from nkifix.emulator.ops import accumulators
 from nkifix.emulator.ops.accumulators import ReduceCommand
 from nkifix.emulator.ops.columns import column_destination, rows
 from nkifix.emulator.ops.operand import (
+    Result,
     Scalar,
+    fetch,
     fit_mask,
+    made,
     nothing,
-    read,
-    result,
+    planned_result,
     result_dtype,
 )
 from nkifix.emulator.ops.ranges import warn_of_invalid_input
@@ -80,47 +83,63 @@ def activation(
         ``err_activation_scale_scalar_or_vector``, ``err_activation_scale_invalid_type``,
         ``err_activation_bias_invalid_type``, ``err_num_partition_mismatch``.
     """
-    tensor = operand(operation, "data", data)
-    target = result_dtype(dtype, tensor.dtype)
-    kept = fit_mask(mask, tensor.shape)
-    destination = _check_reduction(operation, reduction, tensor)
+    plan = planned(_plan, (data,), name, dtype, operation)
+    tensor = cast(Tensor, data)
+    kept = fit_mask(mask, plan.shape)
+    destination = None if reduction is NO_REDUCTION else _check_reduction(operation, reduction, tensor)
     if not isinstance(bias, Tensor):
         declare.needs_bias(operation)
     if kept is False:
-        return nothing(operation, tensor.shape, target)
-    values, undefined = read(operation, "data", tensor, kept)
+        return nothing(operation, plan.shape, plan.layout.kind.dtype)
+    values, undefined = fetch(operation, tensor, kept)
     factor, factor_undefined = _per_partition(operation, "scale", scale, tensor, kept)
     shift, shift_undefined = _per_partition(operation, "bias", bias, tensor, kept)
-
-    def computed() -> Array:
-        # Contiguous whatever the view's strides: numpy's loops for strided operands may round otherwise.
-        x = np.ascontiguousarray(numeric.as_f32(values))
-        if factor is not None:
-            x = x * factor
-        if shift is not None:
-            x = x + shift
-        warn_of_invalid_input(name, x, unknown, kept)
-        return functions.UNARY[name](x)
-
-    unknown = merge(tensor.shape, (undefined, factor_undefined, shift_undefined))
-    once = computed if reduction is NO_REDUCTION else functools.cache(computed)
-    made = result(
-        operation,
-        tensor.shape,
-        target,
-        once,
-        undefined=unknown,
-        mask=kept,
-        function=name,
-        others=() if destination is None else (destination,),
+    unknown = merge(plan.shape, (undefined, factor_undefined, shift_undefined))
+    compute = partial(_computed, name, values, factor, shift)
+    if name in functions.VALID_INPUTS:
+        compute = partial(_warning, name, values, factor, shift, unknown, kept)
+    if reduction is NO_REDUCTION:
+        tile = made(plan, compute, undefined=unknown, mask=kept)
+        if name in functions.VALID_INPUTS:
+            tile.storage.settle()  # where it warns, it does so on this line
+        return tile
+    once = functools.cache(partial(compute, None))
+    others = () if destination is None else (destination,)
+    tile = made(plan, lambda _: once(), undefined=unknown, mask=kept, others=others)
+    accumulators.accumulate(
+        operation, Engine.SCALAR, reduction.command, reduction.name, once, plan.shape, unknown, kept
     )
-    if reduction is not NO_REDUCTION:
-        accumulators.accumulate(
-            operation, Engine.SCALAR, reduction.command, reduction.name, once, tensor.shape, unknown, kept
-        )
     if destination is not None:
         accumulators.read_out(Engine.SCALAR, destination, kept, tensor.ndim)
-    return made
+    return tile
+
+
+def _plan(data: object, name: str, dtype: object, operation: str) -> Result:
+    tensor = operand(operation, "data", data)
+    return planned_result(operation, tensor.shape, result_dtype(dtype, tensor.dtype), function=name)
+
+
+def _computed(name: str, values: Array, factor: Any, shift: Any, out: Array | None) -> Array:
+    return functions.apply(functions.UNARY[name], _argument(values, factor, shift), out=out)
+
+
+def _argument(values: Array, factor: Any, shift: Any) -> Array:
+    # Contiguous whatever the view's strides: numpy's loops for strided operands may round otherwise.
+    x = np.ascontiguousarray(numeric.as_f32(values))
+    if factor is not None:
+        x = x * factor
+    if shift is not None:
+        x = x + shift
+    return x
+
+
+def _warning(
+    name: str, values: Array, factor: Any, shift: Any, unknown: Undefined | None, kept: Mask, out: Array | None
+) -> Array:
+    """:func:`_computed`, and a warning where an argument lies outside of the function's valid range."""
+    x = _argument(values, factor, shift)
+    warn_of_invalid_input(name, x, unknown, kept)
+    return functions.apply(functions.UNARY[name], x, out=out)
 
 
 def _check_reduction(operation: str, reduction: Reduction, data: Tensor) -> Tensor | None:
@@ -145,6 +164,17 @@ def _per_partition(operation: str, name: str, value: object, data: Tensor, kept:
         neutral = 0.0 if name == "bias" else 1.0
         number = neutral if value is None else float(value)
         return (None if number == neutral else np.float32(number)), None
+    column = planned(_plan_column, (value, data), operation, name)
+    tensor = cast(Tensor, value)
+    used = rows(kept, data.ndim)
+    values, undefined = fetch(operation, tensor, None if used is None else used.reshape(tensor.shape))
+    if undefined is not None:
+        undefined = Undefined(undefined.ids.reshape(column), undefined.origins)
+    return numeric.as_f32(values).reshape(column), undefined
+
+
+def _plan_column(value: object, data: Tensor, operation: str, name: str) -> tuple[int, ...]:
+    """Check a bias or scale tile; the shape in which it broadcasts to the data."""
     tensor = operand(operation, name, value)
     if tensor.shape != (data.shape[0], 1):
         code = "err_activation_scale_scalar_or_vector" if name == "scale" else "err_num_partition_mismatch"
@@ -162,9 +192,4 @@ def _per_partition(operation: str, name: str, value: object, data: Tensor, kept:
             f"{operation}: bias must be float32, float16 or bfloat16, got {tensor.dtype}",
             next_step="cast it: nl.copy(bias, dtype=nl.float32)",
         )
-    used = rows(kept, data.ndim)
-    values, undefined = read(operation, name, tensor, None if used is None else used.reshape(tensor.shape))
-    column = numeric.as_f32(values).reshape((data.shape[0],) + (1,) * (data.ndim - 1))
-    if undefined is not None:
-        undefined = Undefined(undefined.ids.reshape(column.shape), undefined.origins)
-    return column, undefined
+    return (data.shape[0],) + (1,) * (data.ndim - 1)

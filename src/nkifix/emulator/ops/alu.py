@@ -38,8 +38,11 @@ def operator_name(op: object, argument: str, *, arithmetic_only: bool = False) -
     KernelFault
         Where the engines do not have it.
     """
-    allowed = set(legality.OPERATORS)
-    return functions.operation_name(op, allowed - functions.BIT_OPERATIONS if arithmetic_only else allowed, argument)
+    return functions.operation_name(op, _ARITHMETIC if arithmetic_only else _ALL, argument)
+
+
+_ALL = frozenset(legality.OPERATORS)
+_ARITHMETIC = _ALL - functions.BIT_OPERATIONS
 
 
 def check_kind(operation: str, names: Sequence[str], dtypes: Sequence[np.dtype[Any]]) -> bool:

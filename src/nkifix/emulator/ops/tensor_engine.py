@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,20 @@ from nkifix.emulator.checks import check_free_size, check_same_partitions, chose
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.indexing import MaskedOperand
-from nkifix.emulator.machine import program
+from nkifix.emulator.machine import planned, program
 from nkifix.emulator.memory import Space, Tensor
 from nkifix.emulator.numeric import F32, Array
-from nkifix.emulator.ops.operand import fit_mask, nothing, read, result, result_dtype
+from nkifix.emulator.ops.operand import (
+    Result,
+    fetch,
+    fit_mask,
+    made,
+    nothing,
+    planned_result,
+    read,
+    result,
+    result_dtype,
+)
 from nkifix.emulator.placement import declare
 from nkifix.emulator.undefined import Undefined, merge, reduced, refuse_undefined
 
@@ -32,6 +43,21 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
     operation = "nc_matmul"
     stationary, left_kept = _unmasked(stationary)
     moving, right_kept = _unmasked(moving)
+    plan = planned(_plan_matmul, (stationary, moving))
+    left, right, shape = cast(Tensor, stationary), cast(Tensor, moving), plan.shape
+    kept = _result_mask(fit_mask(mask, shape), left_kept, right_kept, shape)
+    if kept is False:
+        return nothing(operation, shape, F32, Space.PSUM)
+    left_values, left_undefined = _taking_part(operation, left, left_kept)
+    right_values, right_undefined = _taking_part(operation, right, right_kept)
+    undefined = None
+    if left_undefined is not None or right_undefined is not None:
+        undefined = _contracted(left, right, left_undefined, right_undefined, shape, kept)
+    return made(plan, partial(_product, left_values, right_values), undefined=undefined, mask=kept)
+
+
+def _plan_matmul(stationary: object, moving: object) -> Result:
+    operation = "nc_matmul"
     left = operand(operation, "stationary", stationary)
     right = operand(operation, "moving", moving)
     if left.shape[0] != right.shape[0]:
@@ -41,26 +67,20 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
             why="the contraction runs over the partitions of both",
             next_step="give both operands the same partition count",
         )
-    shape = (left.shape[1], *right.shape[1:])
-    kept = _result_mask(fit_mask(mask, shape), left_kept, right_kept, shape)
-    if kept is False:
-        return nothing(operation, shape, F32, Space.PSUM)
-    left_values, left_undefined = _taking_part(operation, "stationary", left, left_kept)
-    right_values, right_undefined = _taking_part(operation, "moving", right, right_kept)
-    undefined = None
-    if left_undefined is not None or right_undefined is not None:
-        undefined = _contracted(left, right, left_undefined, right_undefined, shape, kept)
+    return planned_result(operation, (left.shape[1], *right.shape[1:]), F32, space=Space.PSUM)
 
-    def product() -> Array:
-        # Contiguous operands whatever the views' strides: BLAS then sees one layout, and gives one answer.
-        a = np.ascontiguousarray(numeric.as_f32(left_values))
-        b = np.ascontiguousarray(numeric.as_f32(right_values)).reshape(right.shape[0], -1)
-        if np.may_share_memory(a, b):
-            b = b.copy()  # some versions of numpy multiply a matrix by itself in another order
-        multiplied: Array = np.matmul(a.T, b).reshape(shape)
-        return multiplied
 
-    return result(operation, shape, F32, product, undefined=undefined, mask=kept, space=Space.PSUM)
+def _product(left: Array, right: Array, out: Array | None) -> Array:
+    # Contiguous operands whatever the views' strides: BLAS then sees one layout, and gives one answer.
+    a = np.ascontiguousarray(numeric.as_f32(left))
+    b = np.ascontiguousarray(numeric.as_f32(right))
+    if b.ndim != 2:
+        multiplied = _product(a, b.reshape(b.shape[0], -1), None)
+        return multiplied.reshape(a.shape[1], *right.shape[1:])
+    if (left is a or right is b) and np.may_share_memory(a, b):
+        b = b.copy()  # some versions of numpy multiply a matrix by itself in another order
+    product: Array = np.matmul(a.T, b, out=out)
+    return product
 
 
 Kept = npt.NDArray[np.bool_]
@@ -81,8 +101,8 @@ def _result_mask(kept: Mask, left: Kept | None, right: Kept | None, shape: tuple
     return None if both.all() else both
 
 
-def _taking_part(operation: str, name: str, tensor: Tensor, kept: Kept | None) -> tuple[Array, Undefined | None]:
-    values, undefined = read(operation, name, tensor, kept)
+def _taking_part(operation: str, tensor: Tensor, kept: Kept | None) -> tuple[Array, Undefined | None]:
+    values, undefined = fetch(operation, tensor, kept)
     if kept is None:
         return values, undefined
     if undefined is not None:
@@ -141,28 +161,47 @@ def transpose(data: object, *, dtype: object = None, mask: object = None, engine
     where ``engine`` says so or the data is in PSUM, takes at most 32 x 32; its result is in SBUF.
     """
     operation = "nc_transpose"
+    plan = planned(_plan_transpose, (data,), dtype, engine)
+    tensor, shape = cast(Tensor, data), plan.shape
+    kept: Mask = fit_mask(mask, shape)
+    if kept is False:
+        return nothing(operation, shape, plan.layout.kind.dtype, plan.layout.kind.space)
+    on_vector = plan.engine is Engine.VECTOR
+    if not on_vector:
+        declare.makes_identity(operation)
+    used = None if kept is None else kept.T.reshape(tensor.shape)
+    values, undefined = fetch("nc_transpose on Vector" if on_vector else operation, tensor, used)
+    flipped = None if undefined is None else Undefined(undefined.ids.reshape(shape[1], -1).T, undefined.origins)
+    return made(plan, partial(_turned, values), undefined=flipped, mask=kept)
+
+
+def _plan_transpose(data: object, dtype: object, engine: Engine | None) -> Result:
+    operation = "nc_transpose"
     in_psum = isinstance(data, Tensor) and data.space is Space.PSUM
     fits = in_psum and data.shape[0] <= 32 and math.prod(data.shape[1:]) <= 32  # type: ignore[attr-defined]
     chosen = chosen_engine(operation, engine or (Engine.VECTOR if fits else Engine.TENSOR))
     on_vector = chosen is Engine.VECTOR
     tensor = operand("nc_transpose on Vector" if on_vector else operation, "data", data)
-    space = Space.SBUF if on_vector else Space.PSUM
-    partitions = tensor.shape[0]
-    shape = (math.prod(tensor.shape[1:]), partitions)
-    target = result_dtype(dtype, tensor.dtype)
-    kept: Mask = fit_mask(mask, shape)
-    if kept is False:
-        return nothing(operation, shape, target, space)
-    if not on_vector:
-        declare.makes_identity(operation)
-    used = None if kept is None else kept.T.reshape(tensor.shape)
-    values, undefined = read("nc_transpose on Vector" if on_vector else operation, "data", tensor, used)
-    flipped = None if undefined is None else Undefined(undefined.ids.reshape(partitions, -1).T, undefined.origins)
+    return planned_result(
+        operation,
+        (math.prod(tensor.shape[1:]), tensor.shape[0]),
+        result_dtype(dtype, tensor.dtype),
+        space=Space.SBUF if on_vector else Space.PSUM,
+        engine=chosen,
+    )
 
-    def turned() -> Array:
-        return values.reshape(partitions, -1).T
 
-    return result(operation, shape, target, turned, undefined=flipped, mask=kept, space=space, engine=chosen)
+_PADDING = 16
+"""Elements between the rows of a tile that is about to be transposed."""
+
+
+def _turned(values: Array, out: Array | None) -> Array:
+    del out  # the transposing copy is the one into the tile's place
+    partitions = values.shape[0]
+    # Columns of a tile whose rows lie a power of two apart fall into few lines of a cache: walking down them is slow.
+    packed = np.empty((partitions, math.prod(values.shape[1:]) + _PADDING), dtype=values.dtype)[:, :-_PADDING]
+    packed[...] = values.reshape(partitions, -1)
+    return packed.T
 
 
 _TILE_MULTIPLE = 32

@@ -33,7 +33,7 @@ def activation(
     asked = command(operation, reduce_cmd)
     plain = asked is commands.idle and reduce_res is None and reduce_op is None
     return activations.activation(
-        functions.operation_name(op, functions.ACTIVATIONS, "op"),
+        functions.operation_name(op, functions.ACTIVATION_NAMES, "op"),
         data,
         bias=bias,
         scale=scale,
@@ -58,7 +58,7 @@ def activation_reduce(
     """:func:`activation` with ``reset_reduce``, the registers read out into ``reduce_res``."""
     refuse_unknown("nisa.activation_reduce", kwargs)
     return activations.activation(
-        functions.operation_name(op, functions.ACTIVATIONS, "op"),
+        functions.operation_name(op, functions.ACTIVATION_NAMES, "op"),
         data,
         bias=bias,
         scale=scale,
@@ -67,7 +67,7 @@ def activation_reduce(
         operation="activation_reduce",
         reduction=Reduction(
             command=commands.reset_reduce,
-            name=functions.operation_name(reduce_op, functions.REDUCTIONS, "reduce_op"),
+            name=functions.operation_name(reduce_op, functions.REDUCTION_NAMES, "reduce_op"),
             destination=reduce_res,
             read_out=True,
         ),
@@ -75,5 +75,5 @@ def activation_reduce(
 
 
 def _reduction(asked: commands, reduce_op: Any, reduce_res: Any) -> Reduction:
-    name = None if reduce_op is None else functions.operation_name(reduce_op, functions.REDUCTIONS, "reduce_op")
+    name = None if reduce_op is None else functions.operation_name(reduce_op, functions.REDUCTION_NAMES, "reduce_op")
     return Reduction(command=asked, name=name, destination=reduce_res)
