@@ -15,7 +15,7 @@ from nkifix.emulator.checks import operand
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import planned, program
-from nkifix.emulator.memory import Tensor
+from nkifix.emulator.memory import Compute, Tensor
 from nkifix.emulator.numeric import BF16, F16, F32, Array
 from nkifix.emulator.ops import accumulators
 from nkifix.emulator.ops.accumulators import ReduceCommand
@@ -103,15 +103,16 @@ def activation(
         if name in functions.VALID_INPUTS:
             tile.storage.settle()  # where it warns, it does so on this line
         return tile
-    once = functools.cache(partial(compute, None))
+    once = functools.cache(partial(_apart, compute, values))
+    if program().computes:
+        once()  # before a register is written into what may be an operand
     others = () if destination is None else (destination,)
-    tile = made(plan, lambda _: once(), undefined=unknown, mask=kept, others=others)
     accumulators.accumulate(
         operation, Engine.SCALAR, reduction.command, reduction.name, once, plan.shape, unknown, kept
     )
     if destination is not None:
         accumulators.read_out(Engine.SCALAR, destination, kept, tensor.ndim)
-    return tile
+    return made(plan, lambda _: once(), undefined=unknown, mask=kept, others=others)
 
 
 def _plan(data: object, name: str, dtype: object, operation: str) -> Result:
@@ -121,6 +122,12 @@ def _plan(data: object, name: str, dtype: object, operation: str) -> Result:
 
 def _computed(name: str, values: Array, factor: Any, shift: Any, out: Array | None) -> Array:
     return functions.apply(functions.UNARY[name], _argument(values, factor, shift), out=out)
+
+
+def _apart(compute: Compute, values: Array) -> Array:
+    """What is computed, in memory of its own."""
+    computed = np.asarray(compute(None))
+    return computed.copy() if np.may_share_memory(computed, values) else computed
 
 
 def _argument(values: Array, factor: Any, shift: Any) -> Array:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import cast
+
 from nkifix.emulator import numeric
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_memories, check_same_extent, chosen_engine, operand
 from nkifix.emulator.engines import Engine
-from nkifix.emulator.machine import program
+from nkifix.emulator.machine import planned, program
 from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import Array
-from nkifix.emulator.ops.operand import fit_mask, nothing, read, result, result_dtype, write_result
+from nkifix.emulator.ops.operand import (
+    Result,
+    fetch,
+    fit_mask,
+    made,
+    nothing,
+    planned_result,
+    read,
+    result_dtype,
+    write_result,
+)
 from nkifix.emulator.undefined import Undefined
 
 
@@ -25,20 +38,25 @@ def copy(
 
     The Scalar Engine of NeuronCore-v2 goes through float32 in any case.
     """
+    plan = planned(_plan, (source,), dtype, engine, operation)
+    tensor, target = cast(Tensor, source), plan.layout.kind.dtype
+    kept = fit_mask(mask, plan.shape)
+    if kept is False:
+        return nothing(operation, plan.shape, target)
+    values, undefined = fetch(operation, tensor, kept)
+    exact = target == tensor.dtype and _is_exact(plan.engine)
+    return made(plan, partial(_copied, values, exact), undefined=undefined, mask=kept)
+
+
+def _plan(source: object, dtype: object, engine: Engine | None, operation: str) -> Result:
     tensor = operand(operation, "src", source)
     chosen = chosen_engine(operation, engine)
     check_memories(operation, chosen, src=tensor)
-    target = result_dtype(dtype, tensor.dtype)
-    kept = fit_mask(mask, tensor.shape)
-    if kept is False:
-        return nothing(operation, tensor.shape, target)
-    values, undefined = read(operation, "src", tensor, kept)
-    exact = target == tensor.dtype and _is_exact(chosen)
+    return planned_result(operation, tensor.shape, result_dtype(dtype, tensor.dtype), engine=chosen)
 
-    def copied() -> Array:
-        return values if exact else numeric.as_f32(values)
 
-    return result(operation, tensor.shape, target, copied, undefined=undefined, mask=kept, engine=chosen)
+def _copied(values: Array, exact: bool, _: Array | None) -> Array:
+    return values if exact else numeric.as_f32(values)
 
 
 def _is_exact(engine: Engine) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -10,16 +11,20 @@ from nkifix.emulator import functions, loops, numeric, observe
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_same_partitions, operand
 from nkifix.emulator.faults import KernelFault
-from nkifix.emulator.machine import program
-from nkifix.emulator.memory import Space, Tensor
+from nkifix.emulator.machine import planned, program
+from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.numeric import BOOL, F32, Array
 from nkifix.emulator.ops.copies import copy as copy
 from nkifix.emulator.ops.operand import (
+    Result,
     Scalar,
     assign,
     broadcast_shape,
+    fetch,
     fit_mask,
+    made,
     nothing,
+    planned_result,
     read,
     result,
     result_dtype,
@@ -37,15 +42,37 @@ def binary(
     Sums and products of integers are exact, bit operations take integers only. Default dtype: the promotion
     of both operands.
     """
+    plan = planned(_plan_binary, (a, b), name, dtype, broadcast_partitions)
+    kept = fit_mask(mask, plan.result.shape)
+    if kept is False:
+        return nothing(name, plan.result.shape, plan.result.layout.kind.dtype)
+    return _combine(plan, a, b, kept)
+
+
+class _Plan(NamedTuple):
+    """A function of two operands.
+
+    Attributes
+    ----------
+    work:
+        The dtype that is computed in.
+    numbers:
+        The operands that are numbers, in that dtype; None for tiles.
+    """
+
+    result: Result
+    work: np.dtype[Any]
+    numbers: tuple[Array | None, Array | None]
+
+
+def _plan_binary(a: object, b: object, name: str, dtype: object, broadcast_partitions: bool) -> _Plan:
     shape, promoted = _common(name, a, b, broadcast_partitions)
     if dtype is None and name in functions.BITWISE and promoted == F32:
         # int32 with uint32 promotes to float32, which cannot hold their bits.
         promoted = functions.working_dtype(name, *_dtypes(a, b))
-    target = result_dtype(dtype, promoted)
-    kept = fit_mask(mask, shape)
-    if kept is False:
-        return nothing(name, shape, target)
-    return _combine(name, a, b, shape, target, kept)
+    work = functions.working_dtype(name, *_dtypes(a, b))
+    first, second = (None if isinstance(one, Tensor) else np.asarray(one).astype(work) for one in (a, b))
+    return _Plan(planned_result(name, shape, result_dtype(dtype, promoted)), work, (first, second))
 
 
 def _common(name: str, a: object, b: object, broadcast_partitions: bool) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -63,50 +90,52 @@ def _dtypes(*operands: object) -> list[np.dtype[Any]]:
 
 def combine(name: str, a: Tensor, b: Tensor, dtype: np.dtype[Any], kept: Mask) -> Tensor:
     """:func:`binary` on two tiles of one partition count, with an evaluated mask."""
-    shape, _ = _common(name, a, b, broadcast_partitions=False)
-    return _combine(name, a, b, shape, dtype, kept)
+    return _combine(planned(_plan_binary, (a, b), name, dtype, False), a, b, kept)
 
 
-def _combine(name: str, a: object, b: object, shape: tuple[int, ...], target: np.dtype[Any], kept: Mask) -> Tensor:
-    work = functions.working_dtype(name, *_dtypes(a, b))
-    values, undefined = [], []
-    for x in (a, b):
-        if isinstance(x, Tensor):
-            data, unknown = read(name, "operand", x, kept)
-            values.append(data.astype(work, copy=False))
-            undefined.append(unknown)
-        else:
-            values.append(np.asarray(x).astype(work))
-    unknown = merge(shape, undefined)
-    return result(
-        name,
-        shape,
-        target,
-        lambda: np.broadcast_to(functions.BINARY[name](*values), shape),
-        undefined=unknown,
-        mask=kept,
+def _combine(plan: _Plan, a: object, b: object, kept: Mask) -> Tensor:
+    name = plan.result.operation
+    (x, x_undefined), (y, y_undefined) = (
+        (number, None) if number is not None else fetch(name, cast(Tensor, one), kept)
+        for one, number in zip((a, b), plan.numbers)  # noqa: B905  two and two
     )
+    undefined = None
+    if x_undefined is not None or y_undefined is not None:
+        undefined = merge(plan.result.shape, (x_undefined, y_undefined))
+    return made(plan.result, partial(_combined, name, plan.work, x, y), undefined=undefined, mask=kept)
+
+
+def _combined(name: str, work: np.dtype[Any], x: Array, y: Array, out: Array | None) -> Array:
+    pair = (x.astype(work, copy=False), y.astype(work, copy=False))
+    return functions.apply(functions.BINARY[name], *pair, out=out if work is F32 else None)
 
 
 def unary(name: str, data: object, *, dtype: object = None, mask: object = None) -> Tensor:
     """A function of one tile, by its name in :data:`functions.UNARY`. Default dtype: the tile's."""
-    tensor = operand(name, "data", data)
-    target = result_dtype(dtype, tensor.dtype)
-    kept = fit_mask(mask, tensor.shape)
+    plan = planned(_plan_unary, (data,), name, dtype)
+    kept = fit_mask(mask, plan.shape)
     if kept is False:
-        return nothing(name, tensor.shape, target)
-    values, undefined = read(name, "data", tensor, kept)
+        return nothing(name, plan.shape, plan.layout.kind.dtype)
+    values, undefined = fetch(name, cast(Tensor, data), kept)
     if name in functions.ACTIVATIONS and name not in _ALSO_ON_VECTOR_ENGINE:
         declare.needs_bias(name)
 
-    def computed() -> Array:
+    def computed(out: Array | None) -> Array:
         # Contiguous whatever the view's strides: numpy's loops for strided operands may round otherwise.
         x = np.ascontiguousarray(numeric.as_f32(values))
         if name in _ONLY_ON_SCALAR_ENGINE:
             warn_of_invalid_input(name, x, undefined, kept)
-        return functions.UNARY[name](x)
+        return functions.apply(functions.UNARY[name], x, out=out)
 
-    return result(name, tensor.shape, target, computed, undefined=undefined, mask=kept)
+    tile = made(plan, computed, undefined=undefined, mask=kept)
+    if name in _ONLY_ON_SCALAR_ENGINE:
+        tile.storage.settle()  # where it warns, it does so on this line
+    return tile
+
+
+def _plan_unary(data: object, name: str, dtype: object) -> Result:
+    tensor = operand(name, "data", data)
+    return planned_result(name, tensor.shape, result_dtype(dtype, tensor.dtype))
 
 
 _ALSO_ON_VECTOR_ENGINE = frozenset({"abs", "reciprocal"})
@@ -181,9 +210,9 @@ def combine_into(name: str, destination: Tensor, value: object) -> Tensor:
     """``destination = destination name value``, in place: ``-=``, ``*=`` and their like."""
     kept = value.result_mask if isinstance(value, Tensor) else None
     if kept is not False:
-        shape, _ = _common(name, destination, value, broadcast_partitions=False)
-        mask = kept if kept is None else np.broadcast_to(kept, shape)
-        assign(destination, _combine(name, destination, value, shape, destination.dtype, mask))
+        plan = planned(_plan_binary, (destination, value), name, destination.dtype, False)
+        mask = kept if kept is None else np.broadcast_to(kept, plan.result.shape)
+        assign(destination, _combine(plan, destination, value, mask))
     return destination
 
 
@@ -191,14 +220,14 @@ def _accumulate(destination: Tensor, value: object) -> None:
     kept = value.result_mask if isinstance(value, Tensor) else None
     if kept is False:
         return
-    shape, _ = _common("add", destination, value, broadcast_partitions=False)
-    mask = kept if kept is None else np.broadcast_to(kept, shape)
+    plan = planned(_plan_binary, (destination, value), "add", destination.dtype, False)
+    mask = kept if kept is None else np.broadcast_to(kept, plan.result.shape)
     of_tensor_engine = isinstance(value, Tensor) and value.space is Space.PSUM and value.storage.auto_placed
     if destination.space is Space.PSUM and of_tensor_engine:
         assert isinstance(value, Tensor)
         _accumulate_in_psum(destination, value, mask)
         return
-    assign(destination, _combine("add", destination, value, shape, destination.dtype, mask))
+    assign(destination, _combine(plan, destination, value, mask))
 
 
 def _accumulate_in_psum(destination: Tensor, product: Tensor, kept: Mask) -> None:
@@ -207,14 +236,26 @@ def _accumulate_in_psum(destination: Tensor, product: Tensor, kept: Mask) -> Non
     watching = observe.observer()
     if watching is not None:
         watching.assigned(product, destination)
+    if not program().computes and product.is_plainly_defined() and destination.is_plainly_defined():
+        destination.write(None, None, kept)
+        return
     values, undefined = product.read(kept)
     held, unknown = destination.read(kept)
-    total = numeric.as_f32(held) + numeric.as_f32(values) if program().launch.params.arithmetic else None
-    destination.write(total, merge(destination.shape, (unknown, undefined)), kept)
+    total: Array | Storage = numeric.as_f32(held)
+    if undefined is None and unknown is None and kept is None:
+        add = partial(np.add, total, numeric.as_f32(values))
+        total = Storage.of_result(product.layout.kind, lambda out: add(out=out), program().nest)
+    else:
+        total = total + numeric.as_f32(values)
+    destination.write(
+        total if program().computes else None, merge(destination.shape, (unknown, undefined)), kept
+    )
 
 
 def _start_from_zero(destination: Tensor, kept: Mask) -> None:
     """The first matmul of an accumulation group overwrites: undefined PSUM elements count as zero."""
+    if destination.is_plainly_defined():
+        return
     _, undefined = destination.read(kept)
     if undefined is not None:
         fresh_elements = undefined.ids != 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 
@@ -11,14 +12,19 @@ from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_partitions, operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
+from nkifix.emulator.machine import planned
 from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import Array
 from nkifix.emulator.ops.atomic import add_into
 from nkifix.emulator.ops.operand import (
+    Result,
     Scalar,
     broadcast_shape,
+    fetch,
     fit_mask,
+    made,
     nothing,
+    planned_result,
     read,
     result,
     result_dtype,
@@ -34,17 +40,23 @@ def load(source: object, *, dtype: object = None, mask: object = None, skip_out_
     elements whose run-time index lies outside count as masked off.
     """
     operation = "load"
-    tensor = operand(operation, "src", source)
-    shape = (*tensor.shape, 1, 1)[: max(2, tensor.ndim)]
-    check_partitions(shape[0], f"the tile of {operation}")
-    target = result_dtype(dtype, tensor.dtype)
+    plan = planned(_plan_load, (source,), dtype)
+    tensor, shape = cast(Tensor, source), plan.shape
     kept = fit_mask(mask, shape)
     if skip_out_of_bounds:
         kept = _in_bounds(tensor, kept)
     if kept is False:
-        return nothing(operation, shape, target)
-    values, undefined = read(operation, "src", tensor, kept)
-    return result(operation, shape, target, lambda: values.reshape(shape), undefined=undefined, mask=kept)
+        return nothing(operation, shape, plan.layout.kind.dtype)
+    values, undefined = fetch(operation, tensor, kept)
+    return made(plan, lambda _: values.reshape(shape), undefined=undefined, mask=kept)
+
+
+def _plan_load(source: object, dtype: object) -> Result:
+    operation = "load"
+    tensor = operand(operation, "src", source)
+    shape = (*tensor.shape, 1, 1)[: max(2, tensor.ndim)]
+    check_partitions(shape[0], f"the tile of {operation}")
+    return planned_result(operation, shape, result_dtype(dtype, tensor.dtype))
 
 
 def _in_bounds(tensor: Tensor, kept: Mask) -> Mask:

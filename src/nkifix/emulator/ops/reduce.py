@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -16,9 +17,20 @@ from nkifix.emulator import functions, numeric, views
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import operand
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.machine import planned
 from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import F32, Array
-from nkifix.emulator.ops.operand import fit_mask, nothing, read, result, result_dtype
+from nkifix.emulator.ops.operand import (
+    Result,
+    fetch,
+    fit_mask,
+    made,
+    nothing,
+    planned_result,
+    read,
+    result,
+    result_dtype,
+)
 from nkifix.emulator.sums import sum_last_axes
 from nkifix.emulator.undefined import Undefined, reduced
 
@@ -44,6 +56,15 @@ def reduce_free(
     free dimensions before the last may stay: the compiler reads the tile in another order.
     """
     reduction = functions.REDUCTIONS[name]
+    if mask is None:
+        given = tuple(axis) if isinstance(axis, list) else axis
+        plan = planned(_plan, (data,), name, given, dtype, keepdims, operation, anywhere)
+        if plan is not None:
+            tensor = cast(Tensor, data)
+            values, undefined = fetch(operation, tensor)
+            last = tuple(range(plan.keep, tensor.ndim))
+            compute = partial(_combined, name, values, plan.work, plan.keep, negate, plan.result.shape)
+            return made(plan.result, compute, undefined=reduced(undefined, last, plan.result.shape))
     tensor = operand(operation, "data", data)
     axes = free_axes(operation, axis, tensor.ndim, anywhere=anywhere)
     work = functions.working_dtype(name, tensor.dtype) if reduction.bits else F32
@@ -61,6 +82,52 @@ def reduce_free(
         )
     target = result_dtype(dtype, tensor.dtype)
     return _reduce(operation, tensor, axes, combined, target, mask, keepdims, function=name)
+
+
+class _Plan(NamedTuple):
+    """A reduction without a mask over the last dimensions.
+
+    Attributes
+    ----------
+    keep:
+        How many dimensions stay.
+    work:
+        The dtype that is computed in.
+    """
+
+    result: Result
+    keep: int
+    work: np.dtype[Any]
+
+
+def _plan(
+    data: object, name: str, axis: Any, dtype: object, keepdims: bool, operation: str, anywhere: bool
+) -> _Plan | None:
+    """None where the dimensions that stay are not the first ones."""
+    tensor = operand(operation, "data", data)
+    axes = free_axes(operation, axis, tensor.ndim, anywhere=anywhere)
+    keep = tensor.ndim - len(axes)
+    if axes[0] != keep:
+        return None
+    work = functions.working_dtype(name, tensor.dtype) if functions.REDUCTIONS[name].bits else F32
+    shape = _remaining(tensor.shape, axes, keepdims)
+    planned_one = planned_result(operation, shape, result_dtype(dtype, tensor.dtype), function=name)
+    return _Plan(planned_one, keep, work)
+
+
+def _combined(
+    name: str, values: Array, work: np.dtype[Any], keep: int, negate: bool, shape: tuple[int, ...], _: Array | None
+) -> Array:
+    total = functions.REDUCTIONS[name].combine(values.astype(work, copy=False), keep)
+    return (-total if negate else total).reshape(shape)
+
+
+def _remaining(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
+    """Shape of a result: rank 2 at least, or all dimensions."""
+    if keepdims:
+        return tuple(1 if dim in axes else extent for dim, extent in enumerate(shape))
+    rest = tuple(extent for dim, extent in enumerate(shape) if dim not in axes)
+    return (*rest, 1) if len(rest) < 2 else rest
 
 
 def mean(data: object, axis: Any, *, dtype: object = None, mask: object = None, keepdims: bool = False) -> Tensor:
@@ -120,10 +187,7 @@ def _reduce(
     keepdims: bool,
     function: str = "",
 ) -> Tensor:
-    rest = tuple(extent for dim, extent in enumerate(tensor.shape) if dim not in axes)
-    shape = (*rest, 1) if len(rest) < 2 else rest
-    if keepdims:
-        shape = tuple(1 if dim in axes else extent for dim, extent in enumerate(tensor.shape))
+    shape = _remaining(tensor.shape, axes, keepdims)
     kept = fit_mask(mask, tensor.shape)
     if kept is False:
         return nothing(operation, shape, target)

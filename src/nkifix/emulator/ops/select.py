@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +23,20 @@ from nkifix.emulator.checks import (
 )
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
-from nkifix.emulator.machine import params, program
+from nkifix.emulator.machine import params, planned, program
 from nkifix.emulator.memory import Space, Tensor
 from nkifix.emulator.numeric import F32, Array
 from nkifix.emulator.ops import accumulators
 from nkifix.emulator.ops.accumulators import ReduceCommand
 from nkifix.emulator.ops.columns import column, column_destination
 from nkifix.emulator.ops.operand import (
+    Result,
     Scalar,
+    fetch,
     fit_mask,
+    made,
     nothing,
+    planned_result,
     read,
     result,
     result_dtype,
@@ -45,7 +50,35 @@ def affine_select(
 ) -> Tensor:
     """``data`` where the affine comparison holds, the number ``otherwise`` elsewhere."""
     operation = "affine_select"
+    plan = planned(_plan_affine_select, (data,), dtype)
+    tensor = cast(Tensor, data)
+    _check_affine(operation, predicate, tensor, otherwise)
+    if tensor.space is Space.PSUM:
+        program().warn("gpsimd-psum", "affine_select reads PSUM, which GpSimd cannot reach: the compiler adds a copy")
+    kept = fit_mask(mask, tensor.shape)
+    if kept is False:
+        return nothing(operation, tensor.shape, plan.layout.kind.dtype)
+    values, undefined = fetch(operation, tensor, kept)
+    chosen = fit_mask(predicate, tensor.shape)
+    if undefined is not None and chosen is not None:
+        undefined = (
+            None if chosen is False else Undefined(np.where(chosen, undefined.ids, np.uint8(0)), undefined.origins)
+        )
+    # Whether the predicate does anything: what a picture of the mask, as executed, needs to know.
+    effect = "keeps all" if chosen is None else "keeps none" if chosen is False else "cuts"
+    compute = partial(_selected, values, chosen, np.float32(cast(float, otherwise)))
+    return made(plan._replace(function=effect), compute, undefined=undefined, mask=kept)
+
+
+def _plan_affine_select(data: object, dtype: object) -> Result:
+    operation = "affine_select"
     tensor = operand(operation, "on_true_tile", data)
+    target = result_dtype(dtype, tensor.dtype)
+    check_dtype(operation, "dtype", target)
+    return planned_result(operation, tensor.shape, target)
+
+
+def _check_affine(operation: str, predicate: object, tensor: Tensor, otherwise: object) -> None:
     if not isinstance(predicate, Predicate) or len(predicate.terms) != 1:
         raise KernelFault(
             "err_unsupported_expression_in_mask",
@@ -62,32 +95,17 @@ def affine_select(
         )
     if not isinstance(otherwise, Scalar):
         raise KernelFault("", f"{operation}: on_false_value must be a number, got {type(otherwise).__name__}")
-    if tensor.space is Space.PSUM:
-        program().warn("gpsimd-psum", "affine_select reads PSUM, which GpSimd cannot reach: the compiler adds a copy")
-    target = result_dtype(dtype, tensor.dtype)
-    check_dtype(operation, "dtype", target)
-    kept = fit_mask(mask, tensor.shape)
-    if kept is False:
-        return nothing(operation, tensor.shape, target)
-    values, undefined = read(operation, "on_true_tile", tensor, kept)
-    chosen = fit_mask(predicate, tensor.shape)
-    if undefined is not None and chosen is not None:
-        undefined = (
-            None if chosen is False else Undefined(np.where(chosen, undefined.ids, np.uint8(0)), undefined.origins)
-        )
 
-    def selected() -> Array:
-        if chosen is None:
-            return values
-        picked: npt.NDArray[np.float32] = np.empty(tensor.shape, dtype=F32)
-        picked.fill(np.float32(otherwise))
-        if chosen is not False:
-            numeric.copy_cast(picked, values, chosen)
-        return picked
 
-    # Whether the predicate does anything: what a picture of the mask, as executed, needs to know.
-    effect = "keeps all" if chosen is None else "keeps none" if chosen is False else "cuts"
-    return result(operation, tensor.shape, target, selected, undefined=undefined, mask=kept, function=effect)
+def _selected(values: Array, chosen: Mask, otherwise: np.float32, out: Array | None) -> Array:
+    if chosen is None:
+        return values
+    if out is None or np.may_share_memory(out, values):
+        out = np.empty(values.shape, dtype=F32)
+    out.fill(otherwise)
+    if chosen is not False:
+        numeric.copy_cast(out, values, chosen)
+    return out
 
 
 def range_select(
