@@ -108,6 +108,10 @@ class AffineIndex:
         raise KernelFault("", "an index cannot be iterated over", next_step="use nl.affine_range for a loop")
 
     def _plus(self, other: Any, sign: int) -> Any:
+        if type(other) is AffineIndex and other.extents == self.extents:
+            pairs = zip(self.coeffs, other.coeffs)  # noqa: B905  as many as extents
+            coeffs = tuple([a + b for a, b in pairs] if sign > 0 else [a - b for a, b in pairs])
+            return AffineIndex(self.const + sign * other.const, coeffs, self.extents)
         if is_integer(other):
             # What is not affine stays so in the sum: it may be an index, but no mask.
             constant = other if isinstance(other, QuasiAffine) else int(other)
@@ -158,7 +162,7 @@ class AffineIndex:
         _not_affine("the floor division of an index")
 
     def _compare(self, other: Any, relation: str) -> Any:
-        if not (is_integer(other) or isinstance(other, AffineIndex)):
+        if not (isinstance(other, AffineIndex) or is_integer(other)):
             return NotImplemented
         difference = self - other
         if isinstance(difference.const, QuasiAffine):

@@ -45,12 +45,15 @@ class Kind:
         Whether it holds an operation's result, and is neither declared by the kernel nor an input.
     whole:
         The layout of a view of all of it.
+    everywhere:
+        The one box that is all of it.
     """
 
     __slots__ = (
         "_layouts",
         "dtype",
         "element",
+        "everywhere",
         "in_f32",
         "is_result",
         "partition_axis",
@@ -85,6 +88,7 @@ class Kind:
         self.is_result = role in ("computed", "moved")
         self.partitions = 1 if partition_axis is None else shape[partition_axis]
         self.row = self.size if partition_axis is None else math.prod(shape[partition_axis + 1 :])
+        self.everywhere: tuple[Box, ...] = (tuple([(0, size - 1, 1) for size in shape]),)
         self._layouts: dict[object, Layout] = {}
         self.whole = self.layout(shape, element_strides(shape), partition_axis)
 

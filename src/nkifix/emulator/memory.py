@@ -120,6 +120,19 @@ class Storage:
         self.depth = 0 if around is None else len(around.levels)
 
     @classmethod
+    def declared(cls, kind: Kind, name: str) -> Storage:
+        """The storage of a tensor that the running statement declares: nothing of it is written."""
+        self = cls.__new__(cls)
+        self.kind = kind
+        if name:
+            self.name = name
+        around = loops.nest()
+        self.depth = 0 if around is None else len(around.levels)
+        self._place = kernel_position()
+        self.unwritten = kind.everywhere
+        return self
+
+    @classmethod
     def of_result(cls, kind: Kind, compute: Compute | None, around: loops.Nest) -> Storage:
         """The storage of an instruction's result, which is computed when it is needed."""
         self = cls.__new__(cls)
@@ -223,14 +236,13 @@ class Storage:
         self.kind = kind_of(
             kind.shape, kind.dtype, kind.space, kind.partition_axis, "declared", in_f32=kind.in_f32
         )
-        self.unwritten = (tuple([(0, size - 1, 1) for size in kind.shape]),)
+        self.unwritten = kind.everywhere
 
     @property
     def undefined(self) -> Undefined | None:
         """Which elements are undefined; from now on, each is kept track of by itself."""
         if self.unwritten:
-            whole = len(self.unwritten) == 1 and self.unwritten[0] == tuple((0, size - 1, 1) for size in self.shape)
-            if whole:
+            if self.unwritten == self.kind.everywhere:
                 self._elementwise, self._count = self._nowhere_written(), self.size
             else:
                 ids: Ids = np.zeros(self.shape, dtype=np.uint8)

@@ -62,7 +62,8 @@ class Registers:
     def reset(self, used: slice, start: float) -> None:
         """Set registers to a start value."""
         self.values[used] = start
-        self.update(used, None, None)
+        if self.undefined is not None:
+            self.update(used, None, None)
 
     def update(self, used: slice, undefined: Undefined | None, taking_part: Any) -> None:
         """Note which registers are undefined now; ``taking_part`` says which of them were set."""

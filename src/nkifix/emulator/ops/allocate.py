@@ -9,7 +9,8 @@ from nkifix.emulator import numeric
 from nkifix.emulator.affine import is_integer
 from nkifix.emulator.checks import check_free_size, check_partitions
 from nkifix.emulator.faults import KernelFault
-from nkifix.emulator.machine import program
+from nkifix.emulator.layout import Kind, kind_of
+from nkifix.emulator.machine import planned, program
 from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.numeric import Array
 from nkifix.emulator.ops.operand import Scalar, write_result
@@ -28,20 +29,26 @@ def allocate(shape: Sequence[Any], dtype: Any, space: object, *, name: str = "")
     """
     current = program()
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if not all(is_integer(size) and size > 0 for size in sizes):
-        raise KernelFault("", f"a shape is made of positive whole numbers, got {shape!r}")
     space, plan = declare.requested(space)
-    if not isinstance(space, Space):
-        raise KernelFault("", f"buffer={space!r} is no memory", next_step="use nl.sbuf, nl.psum or nl.shared_hbm")
-    stored = numeric.storage_dtype(dtype)
-    plain = tuple(int(size) for size in sizes)
-    if space is Space.SHARED_HBM:
-        return current.tensor_type._whole(current.share(plain, stored, name))
-    axis = _partition_axis(sizes, space) if space.on_chip else None
-    storage = Storage(plain, stored, space, partition_axis=axis, in_f32=current.launch.in_f32, name=name)
-    storage.leave_undefined()
+    kind = planned(_plan_allocation, sizes, dtype, space)
+    if kind.space is Space.SHARED_HBM:
+        return current.tensor_type._whole(current.share(kind.shape, kind.dtype, name))
+    storage = Storage.declared(kind, name)
     declare.declared(storage, plan)
     return current.tensor_type._whole(storage)
+
+
+def _plan_allocation(*given: Any) -> Kind:
+    """Check a declaration's shape, dtype and memory, which come in this order."""
+    *sizes, dtype, space = given
+    if not all(is_integer(size) and size > 0 for size in sizes):
+        raise KernelFault("", f"a shape is made of positive whole numbers, got {tuple(sizes)!r}")
+    if not isinstance(space, Space):
+        raise KernelFault("", f"buffer={space!r} is no memory", next_step="use nl.sbuf, nl.psum or nl.shared_hbm")
+    axis = _partition_axis(tuple(sizes), space) if space.on_chip else None
+    plain = tuple(int(size) for size in sizes)
+    stored = numeric.storage_dtype(dtype)
+    return kind_of(plain, stored, space, axis, "declared", in_f32=program().launch.in_f32)
 
 
 def _partition_axis(sizes: tuple[Any, ...], space: Space) -> int:

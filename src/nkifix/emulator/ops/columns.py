@@ -11,7 +11,7 @@ from nkifix.emulator import functions, numeric
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_column, operand
 from nkifix.emulator.faults import KernelFault
-from nkifix.emulator.machine import params
+from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import Array
 from nkifix.emulator.ops.operand import Scalar, read
@@ -85,5 +85,5 @@ def write_column(
     shape = destination.shape
     if undefined is not None:
         undefined = Undefined(undefined.ids.reshape(shape), undefined.origins)
-    values = compute().reshape(shape) if params().arithmetic else None
+    values = compute().reshape(shape) if program().computes else None
     destination.write(values, undefined, None if used is None else used.reshape(shape))

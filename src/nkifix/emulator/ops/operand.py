@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.layout import Layout, Role, kind_of
 from nkifix.emulator.location import kernel_location
-from nkifix.emulator.machine import program
+from nkifix.emulator.machine import planned, program
 from nkifix.emulator.memory import Compute, Space, Storage, Tensor
 from nkifix.emulator.numeric import Array, Number
 from nkifix.emulator.placement import declare
@@ -26,12 +25,12 @@ Scalar: tuple[type[Any], ...] = (bool, int, float, np.bool_, np.integer, np.floa
 """Types of compile-time numbers that operations take in place of a tile."""
 
 
-class Assignable(ABC):
+class Assignable:
     """What an operation gives in place of a tile where its result depends on the tensor that it is assigned to."""
 
-    @abstractmethod
     def assign_to(self, destination: Tensor) -> None:
         """Do what ``destination[...] = self`` stands for."""
+        raise NotImplementedError
 
 
 def fit_mask(mask: object, shape: tuple[int, ...]) -> Mask:
@@ -56,7 +55,8 @@ def read(operation: str, name: str, value: object, mask: Mask = None) -> tuple[A
 
 def fetch(operation: str, tensor: Tensor, mask: Mask = None) -> tuple[Array, Undefined | None]:
     """:func:`read`, of an operand that was found legal."""
-    declare.used(operation, tensor)
+    if tensor.offset or tensor.layout.kind.is_result:
+        declare.used(operation, tensor)
     if not program().computes and tensor.is_plainly_defined():
         values, undefined = tensor.layout.blank, None
     else:
@@ -228,6 +228,37 @@ def assign(destination: Tensor, value: object) -> None:
         ``err_store_dst_shape_smaller_than_other_shape`` where the value is larger,
         ``err_unsupported_memory`` for HBM on either side.
     """
+    if not isinstance(value, Tensor):
+        _check_destination(destination)
+        if isinstance(value, Assignable):
+            value.assign_to(destination)
+            return
+        check_static("assignment", "destination", destination)
+        if isinstance(value, Scalar):
+            write_result("memset", destination, lambda: value, function="" if value else "zero")
+            return
+    shape = planned(_plan_assignment, (destination, value))
+    source = cast(Tensor, value)
+    if source.storage is destination.storage and _same_view(source, destination):
+        return  # what `tile[...] += x` assigns back
+    declare.check_assigned(destination, source)
+    mask = source.result_mask
+    values: Array | Storage | None = None
+    undefined = None
+    computes = program().computes
+    if source.storage.is_awaited and source.layout.shape == shape:
+        values = source.storage
+    elif computes or not source.is_plainly_defined():
+        values, undefined = source.read(mask)
+    watching = observe.observer()
+    if watching is not None and mask is not False:
+        watching.assigned(source, destination)
+    if undefined is not None:
+        undefined = _only_kept(undefined, mask, shape)
+    destination.write(values if computes else None, undefined, mask)
+
+
+def _check_destination(destination: Tensor) -> None:
     if not destination.space.on_chip:
         raise KernelFault(
             "err_unsupported_memory",
@@ -235,20 +266,14 @@ def assign(destination: Tensor, value: object) -> None:
             why="engines write SBUF and PSUM; HBM is written by DMA",
             next_step="nl.store(hbm[...], tile)",
         )
-    if isinstance(value, Assignable):
-        value.assign_to(destination)
-        return
+
+
+def _plan_assignment(destination: Tensor, value: object) -> tuple[int, ...]:
+    """Check an assignment; the shape of the destination."""
+    _check_destination(destination)
     check_static("assignment", "destination", destination)
-    declare.check_assigned(destination, value)
-    if isinstance(value, Scalar):
-        write_result("memset", destination, lambda: value, function="" if value else "zero")
-        return
     source = operand("assignment", "value", value)
-    if _same_view(source, destination):
-        return  # what `tile[...] += x` assigns back
-    shape = source.shape
-    if shape != destination.shape:
-        shape = broadcast_shape("assignment", destination.shape, source.shape)
+    shape = broadcast_shape("assignment", destination.shape, source.shape)
     if shape != destination.shape:
         raise KernelFault(
             "err_store_dst_shape_smaller_than_other_shape",
@@ -256,19 +281,7 @@ def assign(destination: Tensor, value: object) -> None:
             why="an assignment broadcasts the value, never the destination",
             next_step="index the destination with the value's shape",
         )
-    mask = source.result_mask
-    values: Array | Storage | None = None
-    undefined = None
-    if source.storage.is_awaited and source.shape == destination.shape:
-        values = source.storage
-    elif program().computes or not source.is_plainly_defined():
-        values, undefined = source.read(mask)
-    watching = observe.observer()
-    if watching is not None and mask is not False:
-        watching.assigned(source, destination)
-    if undefined is not None:
-        undefined = _only_kept(undefined, mask, shape)
-    destination.write(values if program().computes else None, undefined, mask)
+    return shape
 
 
 def _only_kept(undefined: Undefined, mask: Mask, shape: tuple[int, ...]) -> Undefined | None:

@@ -41,6 +41,13 @@ def matmul(stationary: object, moving: object, *, mask: object = None) -> Tensor
     give no result.
     """
     operation = "nc_matmul"
+    if mask is None and isinstance(stationary, Tensor) and isinstance(moving, Tensor):
+        plan = planned(_plan_matmul, (stationary, moving))
+        (a, a_undefined), (b, b_undefined) = fetch(operation, stationary), fetch(operation, moving)
+        unknown = None
+        if a_undefined is not None or b_undefined is not None:
+            unknown = _contracted(stationary, moving, a_undefined, b_undefined, plan.shape, None)
+        return made(plan, partial(_product, a, b), undefined=unknown)
     stationary, left_kept = _unmasked(stationary)
     moving, right_kept = _unmasked(moving)
     plan = planned(_plan_matmul, (stationary, moving))

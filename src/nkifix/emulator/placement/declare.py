@@ -93,14 +93,18 @@ def declared(storage: Storage, plan: Plan | None) -> None:
     if not storage.space.on_chip:
         refused_beside_direct("allocated-kernel-hbm", f"{storage.describe()} is in HBM and no output", _HBM)
         return
-    _refuse_block_dimensions(storage)
-    partitions, row_bytes = _tile(storage)
+    kind = storage.kind
+    if kind.partition_axis:
+        _refuse_block_dimensions(storage)
+    partitions, row_bytes = kind.partitions, kind.row * kind.dtype.itemsize
     limit = capacity(storage.space, program().launch.limits)
     if row_bytes > limit:
         _refuse_capacity(f"a tile of {storage.describe()} has {row_bytes} bytes per partition", storage, limit)
     if plan is None:
-        refused_beside_direct("mixed-allocation", f"{storage.describe()} is allocated automatically", _MIXED)
-        footprint.lives(storage, _blocks(storage), row_bytes)
+        if "mixed-allocation" not in _arena(program()).breaches:
+            refused_beside_direct("mixed-allocation", f"{storage.describe()} is allocated automatically", _MIXED)
+        if footprint.is_measured():
+            footprint.lives(storage, _blocks(storage), row_bytes)
         return
     places = _places(storage, plan, partitions, row_bytes)
     footprint.lives(storage, frozenset((place.bank, place.byte) for place in places), row_bytes)
@@ -236,8 +240,7 @@ def refused_beside_direct(rule: str, what: str, advice: tuple[str, str]) -> None
 
     ``advice`` is why, and what to do instead.
     """
-    current = program()
-    arena = _arena(current)
+    arena = _arena(program())
     if not arena.direct and rule in arena.breaches:
         return
     if not enforces(rule):
@@ -271,7 +274,7 @@ def check_assigned(destination: Tensor, value: object) -> None:
 
     DMA may, and so may a number: a documented example of ``nl.gather_flattened`` fills a tile row by row.
     """
-    if isinstance(value, Tensor) and (value.storage.by_engine or not value.storage.auto_placed):
+    if destination.offset and isinstance(value, Tensor) and value.storage.kind.role != "moved":
         check_view_start("the destination", destination)
 
 
@@ -284,7 +287,9 @@ def used(operation: str, tensor: Tensor) -> None:
         return
     storage.in_footprint = True
     footprint.lives(storage, 1, storage.kind.row * storage.dtype.itemsize)
-    refused_beside_direct("mixed-allocation", f"{operation} reads a result that was assigned to no tensor", _MIXED)
+    rule = "mixed-allocation"
+    if rule not in _arena(program()).breaches:
+        refused_beside_direct(rule, f"{operation} reads a result that was assigned to no tensor", _MIXED)
 
 
 def refuse_value(buffer: object) -> None:
@@ -301,7 +306,7 @@ def refuse_value(buffer: object) -> None:
 
 def _refuse_block_dimensions(storage: Storage) -> None:
     rule = "err_leading_dimension_of_tensor_must_be_partition"
-    if storage.partition_axis and enforces(rule):
+    if enforces(rule):
         raise KernelFault(
             rule,
             f"{storage.describe()} has {storage.partition_axis} dimension(s) before its partition dimension",
@@ -316,13 +321,6 @@ def _refuse_capacity(what: str, storage: Storage, limit: int) -> NoReturn:
         why=f"{storage.space.value.upper()} has {limit} bytes per partition for a kernel's tensors",
         next_step="make the tile smaller, and loop",
     )
-
-
-def _tile(storage: Storage) -> tuple[int, int]:
-    """Partitions, and bytes per partition, of one block."""
-    axis = storage.partition_axis
-    assert axis is not None
-    return storage.shape[axis], math.prod(storage.shape[axis + 1 :]) * storage.dtype.itemsize
 
 
 def _blocks(storage: Storage) -> int:

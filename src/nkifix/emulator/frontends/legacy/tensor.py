@@ -13,11 +13,14 @@ from nkifix.emulator.ops import elementwise
 from nkifix.emulator.ops.operand import Scalar, assign
 
 
+_OPERANDS = (Tensor, *Scalar)
+
+
 def _binary(name: str, *, swapped: bool = False, dtype: object = None) -> Any:
     def operator(self: LegacyTensor, other: object) -> Any:
         if name == "add" and isinstance(other, AffineIndex):
             return indexing.RuntimeIndex(self, other)
-        if not isinstance(other, (Tensor, *Scalar)):
+        if not isinstance(other, _OPERANDS):
             return NotImplemented
         first, second = (other, self) if swapped else (self, other)
         return elementwise.binary(name, first, second, dtype=dtype, broadcast_partitions=False)

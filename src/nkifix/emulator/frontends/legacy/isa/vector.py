@@ -160,7 +160,7 @@ def tensor_reduce(
 ) -> Any:
     """Reduce over trailing free dimensions."""
     refuse_unknown("nisa.tensor_reduce", kwargs)
-    name = functions.operation_name(op, functions.REDUCTIONS, "op")
+    name = functions.operation_name(op, functions.REDUCTION_NAMES, "op")
     if negate and functions.REDUCTIONS[name].bits:
         raise KernelFault("", f"tensor_reduce: negate with {name}, which works on bits", next_step="leave negate out")
     return reduce.reduce_free(name, data, axis, dtype=dtype, mask=mask, negate=negate, keepdims=keepdims)
