@@ -30,24 +30,21 @@ _PLAIN = frozenset({int, Affine, QuasiAffine, LoopIndex})
 """Types of integers that any index may be made of; others are looked at more closely."""
 
 
-@dataclass(frozen=True, init=False)
 class DynamicSlice:
     """``nl.ds(start, size)``: the elements start … start + size - 1 of a dimension."""
 
     __slots__ = ("size", "start")
 
-    start: int
-    size: int
-
     def __init__(self, start: int, size: int) -> None:
         if type(size) is not int or size < 1 or type(start) not in _PLAIN:
             for name, value, least in (("start", start, None), ("size", size, 1)):
                 if not is_integer(value) or (least is not None and value < least):
-                    raise KernelFault(
-                        "", f"nl.ds takes whole numbers and a size of at least 1, got {name}={value!r}"
-                    )
-        object.__setattr__(self, "start", start)
-        object.__setattr__(self, "size", size)
+                    raise KernelFault("", f"nl.ds takes whole numbers and a size of at least 1, got {name}={value!r}")
+        self.start = start
+        self.size = size
+
+    def __repr__(self) -> str:
+        return f"nl.ds(start={self.start}, size={self.size})"
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class Affine(int):
         return _sum(self, other, int.__rsub__)
 
     def __mul__(self, other: Any) -> Any:
+        if type(other) is int:  # the hot path: i * 128
+            return _KINDS[self.departure](int.__mul__(self, other))
         value = int.__mul__(self, _plain(other))
         if value is NotImplemented:
             return value

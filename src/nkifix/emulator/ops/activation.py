@@ -121,7 +121,9 @@ def _plan(data: object, name: str, dtype: object, operation: str) -> Result:
 
 
 def _computed(name: str, values: Array, factor: Any, shift: Any, out: Array | None) -> Array:
-    return functions.apply(functions.UNARY[name], _argument(values, factor, shift), out=out)
+    x = _argument(values, factor, shift)
+    own = x if factor is not None or shift is not None else None
+    return functions.apply(functions.UNARY[name], x, out=own if out is None else out)
 
 
 def _apart(compute: Compute, values: Array) -> Array:
@@ -131,13 +133,13 @@ def _apart(compute: Compute, values: Array) -> Array:
 
 
 def _argument(values: Array, factor: Any, shift: Any) -> Array:
-    # Contiguous whatever the view's strides: numpy's loops for strided operands may round otherwise.
-    x = np.ascontiguousarray(numeric.as_f32(values))
+    x = numeric.as_f32(values)
     if factor is not None:
         x = x * factor
     if shift is not None:
-        x = x + shift
-    return x
+        x = x + shift if x is values else np.add(x, shift, out=x)
+    # Contiguous whatever the view's strides: numpy's loops for strided operands may round otherwise.
+    return np.ascontiguousarray(x)
 
 
 def _warning(
