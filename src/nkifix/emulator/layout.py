@@ -132,6 +132,8 @@ class Layout:
     ----------
     strides, byte_strides:
         In elements, and in bytes.
+    itemsize:
+        Bytes between elements that lie side by side.
     partition_axis:
         Index of the view's partition dimension; None in HBM.
     names_twice:
@@ -147,6 +149,7 @@ class Layout:
         "_boxes",
         "accessed",
         "byte_strides",
+        "itemsize",
         "kind",
         "names_twice",
         "partition_axis",
@@ -161,6 +164,7 @@ class Layout:
         self.kind = kind
         self.shape = shape
         self.strides = strides
+        self.itemsize = kind.element.itemsize
         self.byte_strides = tuple([step * kind.element.itemsize for step in strides])
         self.partition_axis = partition_axis
         self.names_twice = names_twice(shape, strides)

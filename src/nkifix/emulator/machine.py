@@ -223,16 +223,16 @@ def planned(make: Callable[..., Plan], operands: tuple[object, ...], *fixed: obj
     ``make`` checks an instruction's operands and says what follows from their layouts, and from nothing else of them.
     Operands may be tensors or numbers.
     """
-    key: list[object] = [make]
+    plans = program().launch.plans
+    key: list[object] = [make, *fixed]
     for one in operands:
-        if isinstance(one, Tensor):
-            if one.gather is not None:
-                return make(*operands, *fixed)
+        if not isinstance(one, Tensor):
+            key.append((type(one), one))
+        elif one.gather is None:
             key.append(one.layout)
         else:
-            key.append((type(one), one))
-    plans = program().launch.plans
-    whole = (*key, *fixed)
+            return make(*operands, *fixed)
+    whole = tuple(key)
     try:
         plan: Plan | None = plans.get(whole)
     except TypeError:  # what cannot be hashed is no legal argument, as make will say

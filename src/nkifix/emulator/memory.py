@@ -455,7 +455,7 @@ class Tensor:
         layout = self.layout
         element = layout.kind.element
         values: Array = np.ndarray(
-            layout.shape, element, self.storage.raw, self.offset * element.itemsize, layout.byte_strides
+            layout.shape, element, self.storage.raw, self.offset * layout.itemsize, layout.byte_strides
         )
         return values
 

@@ -405,9 +405,8 @@ def kept_box(mask: object, shape: tuple[int, ...]) -> tuple[int, ...] | None:
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 
-def observer() -> Observer | None:
-    """Who collects what is executed, if anybody does."""
-    return _observer.get()
+observer = _observer.get
+"""Who collects what is executed; None if nobody does."""
 
 
 @contextmanager

@@ -274,16 +274,20 @@ def check_assigned(destination: Tensor, value: object) -> None:
 
     DMA may, and so may a number: a documented example of ``nl.gather_flattened`` fills a tile row by row.
     """
-    if destination.offset and isinstance(value, Tensor) and value.storage.kind.role != "moved":
+    offset = destination.offset
+    if offset and destination.layout.first_partition(offset) and not (
+        isinstance(value, Tensor) and value.storage.kind.role == "moved"
+    ):
         check_view_start("the destination", destination)
 
 
 def used(operation: str, tensor: Tensor) -> None:
     """Note that an instruction reads a tensor where it is: a result that was not assigned got a place of its own."""
-    if tensor.offset and Engine.DMA not in row(operation).engines:
+    layout = tensor.layout
+    if tensor.offset and layout.first_partition(tensor.offset) and Engine.DMA not in row(operation).engines:
         check_view_start(operation, tensor)
     storage = tensor.storage
-    if storage.in_footprint or not storage.kind.is_result or not storage.space.on_chip:
+    if not layout.kind.is_result or storage.in_footprint or not layout.kind.space.on_chip:
         return
     storage.in_footprint = True
     footprint.lives(storage, 1, storage.kind.row * storage.dtype.itemsize)
