@@ -159,9 +159,13 @@ def note(tensor: Tensor, kept: Kept, nest: Nest) -> Repeated | None:
         return None
     storage = tensor.storage
     region = Region(tensor, kept)
-    ledgers = storage.ledgers = [] if storage.ledgers is None else storage.ledgers
-    parallel = (level for level in nest.levels[storage.depth : nest.parallel] if level.parallel)
-    for number, level in enumerate(parallel):
+    ledgers = storage.ledgers
+    if ledgers is None:
+        ledgers = storage.ledgers = []
+    number = 0
+    for level in nest.levels[storage.depth : nest.parallel]:
+        if not level.parallel:
+            continue
         if number == len(ledgers) or ledgers[number].level is not level:
             ledgers[number:] = [Ledger(level)]
         other = ledgers[number].add(region)
@@ -169,6 +173,7 @@ def note(tensor: Tensor, kept: Kept, nest: Nest) -> Repeated | None:
             if level is nest.levels[0]:
                 return Repeated(tensor, kept, region, other)
             _refuse(tensor, region, other, is_grid=False)
+        number += 1
     return None
 
 
