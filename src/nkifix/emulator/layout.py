@@ -142,6 +142,8 @@ class Layout:
         Views of it by the form of their index (:mod:`nkifix.emulator.indexing`).
     accessed:
         What a cost depends on, once it was asked for (:mod:`nkifix.emulator.observe`).
+    regions:
+        By offset, the part of its storage that the view spans, once it was asked for (there, too).
     """
 
     __slots__ = (
@@ -153,6 +155,7 @@ class Layout:
         "kind",
         "names_twice",
         "partition_axis",
+        "regions",
         "shape",
         "strides",
         "views",
@@ -170,6 +173,7 @@ class Layout:
         self.names_twice = names_twice(shape, strides)
         self.views: dict[object, Any] = {}
         self.accessed: Accessed | None = None
+        self.regions: dict[int, tuple[int, int, int, int]] = {}
         self._boxes: dict[int, tuple[Box, bool]] = {}
         self._blank: Array | None = None
 

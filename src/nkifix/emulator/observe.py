@@ -248,7 +248,8 @@ class Observer:
             self.read(source)
             self.executed("tensor_copy", Engine.VECTOR, destination)
             return
-        made.result = accessed(destination, made.result.shape)
+        shape = made.result.shape
+        made.result = accessed(destination, None if shape == destination.shape else shape)
         if self._consumers:
             made.writes = (region(destination), *made.writes[1:])
         self._settle(made)
@@ -357,20 +358,19 @@ def _run(tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> in
 
 def region(tensor: Tensor) -> Region:
     """The part of its storage that a view spans, as a box."""
-    storage = tensor.storage
-    shape = (storage.partition_axis, storage.shape, tensor.partition_axis)
-    key = (tensor.offset, tensor.shape, tensor.strides, shape, tensor.gather is None)
-    box = _boxes.get(key)
+    if tensor.gather is not None:
+        return Region(tensor.storage.serial, *_box(tensor))
+    known: dict[int, _Box] = tensor.layout.regions
+    box = known.get(tensor.offset)
     if box is None:
-        if len(_boxes) > _MOST_BOXES:
-            _boxes.clear()
-        box = _boxes[key] = _box(tensor)
-    return Region(storage.serial, *box)
+        if len(known) > _MOST_BOXES:
+            known.clear()
+        box = known[tensor.offset] = _box(tensor)
+    return Region(tensor.storage.serial, *box)
 
 
 _Box = tuple[int, int, int, int]
-_boxes: dict[tuple[object, ...], _Box] = {}
-_MOST_BOXES = 100_000
+_MOST_BOXES = 1 << 16
 
 
 def _box(tensor: Tensor) -> _Box:

@@ -96,7 +96,9 @@ class _Parts:
 
     def exactly(self, region: Region) -> _Part:
         """The part that is ``region`` itself."""
-        known = self._apart.get(region) or self._wide.get(region)
+        known = self._apart.get(region)
+        if known is None and self._wide:
+            known = self._wide.get(region)
         if known is not None:
             return known
         touched = [other for other in self._apart if region.overlaps(other)]
@@ -109,6 +111,9 @@ class _Parts:
 
     def touching(self, region: Region) -> list[_Part]:
         """The parts that overlap ``region``."""
+        known = self._apart.get(region)
+        if known is not None and not self._wide:
+            return [known]
         part = self.exactly(region)
         found = [wide for other, wide in self._wide.items() if region.overlaps(other)]
         if region in self._apart:
