@@ -203,12 +203,14 @@ _PADDING = 16
 
 
 def _turned(values: Array, out: Array | None) -> Array:
-    del out  # the transposing copy is the one into the tile's place
     partitions = values.shape[0]
     # Columns of a tile whose rows lie a power of two apart fall into few lines of a cache: walking down them is slow.
     packed = np.empty((partitions, math.prod(values.shape[1:]) + _PADDING), dtype=values.dtype)[:, :-_PADDING]
     packed[...] = values.reshape(partitions, -1)
-    return packed.T
+    if out is None or values.dtype != out.dtype:
+        return np.ascontiguousarray(packed.T)  # a cast on the way would be a slow one, element by element
+    out[...] = packed.T
+    return out
 
 
 _TILE_MULTIPLE = 32
