@@ -205,11 +205,12 @@ def reduce(storage: Storage, apply: Callable[[], Any]) -> None:
     """Apply an associative reduction into ``storage``: now, or (in shuffled order) when its loops have ended."""
     current = nest()
     if current is None or not must_wait(storage):
-        _apply(current, apply)
+        _apply(apply)
         return
     outermost = next(level for level in current.levels[storage.depth :] if level.parallel)
     if storage.waiting is None:
         storage.waiting = []
+        storage.is_plain = False
         outermost.waiting.append(storage)
     current.levels[-1].step += 1
     storage.waiting.append((current.place(storage.depth), apply))
@@ -218,9 +219,9 @@ def reduce(storage: Storage, apply: Callable[[], Any]) -> None:
 def settle(storage: Storage) -> None:
     """Apply what waits for ``storage``, in program order."""
     waiting, storage.waiting = storage.waiting, None
-    current = nest()
+    storage.look_again()
     for _, apply in sorted(waiting or (), key=lambda item: item[0]):
-        _apply(current, apply)
+        _apply(apply)
 
 
 def settle_all(level: Level) -> None:
@@ -230,12 +231,21 @@ def settle_all(level: Level) -> None:
         settle(storage)
 
 
-def _apply(current: Nest | None, apply: Callable[[], Any]) -> None:
-    if current is None:
+class reducing:  # noqa: N801  used as a function
+    """Inside, a reduction is applied, which may write elements again."""
+
+    __slots__ = ("_before", "_nest")
+
+    def __enter__(self) -> None:
+        self._nest = nest()
+        if self._nest is not None:
+            self._before, self._nest.reducing = self._nest.reducing, True
+
+    def __exit__(self, *_: object) -> None:
+        if self._nest is not None:
+            self._nest.reducing = self._before
+
+
+def _apply(apply: Callable[[], Any]) -> None:
+    with reducing():
         apply()
-        return
-    before, current.reducing = current.reducing, True
-    try:
-        apply()
-    finally:
-        current.reducing = before

@@ -81,11 +81,15 @@ class Storage:
         Whether an operation's result has been counted as a tensor with memory of its own.
     unwritten:
         Boxes that no write has reached yet, as long as that is all there is to say of undefined elements.
+    is_plain:
+        Whether elements can be read as they lie: none is undefined, and nothing waits for the tensor or shares its place.
+        False says nothing.
     """
 
     # What few storages have is found in the class until one gets it.
     name = ""
     owns_bytes = True
+    is_plain = True
     first_write: str | None = None
     placed: Placed | None = None
     in_footprint = False
@@ -130,6 +134,7 @@ class Storage:
         self.depth = 0 if around is None else len(around.levels)
         self._place = kernel_position()
         self.unwritten = kind.everywhere
+        self.is_plain = False
         return self
 
     @classmethod
@@ -237,6 +242,7 @@ class Storage:
             kind.shape, kind.dtype, kind.space, kind.partition_axis, "declared", in_f32=kind.in_f32
         )
         self.unwritten = kind.everywhere
+        self.is_plain = False
 
     @property
     def undefined(self) -> Undefined | None:
@@ -257,6 +263,12 @@ class Storage:
     def undefined(self, changed: Undefined | None) -> None:
         self.unwritten = ()
         self._elementwise = changed
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Find out whether it is plain."""
+        defined = not self.unwritten and self._elementwise is None
+        self.is_plain = defined and self.waiting is None and self.placed is None
 
     @property
     def undefined_count(self) -> int:
@@ -493,7 +505,11 @@ class Tensor:
         Only the quick tests are made: an answer of False says nothing.
         """
         storage = self.storage
-        if self.gather is not None or storage.waiting is not None or storage.placed is not None:
+        if self.gather is not None:
+            return False
+        if storage.is_plain:
+            return True
+        if storage.waiting is not None or storage.placed is not None:
             return False
         if storage.unwritten:
             return self._is_apart(storage.unwritten)
@@ -656,6 +672,8 @@ class Tensor:
             left = [piece for one in storage.unwritten for piece in without(one, mine)]
             if len(left) <= _MOST_BOXES:
                 storage.unwritten = tuple(left)
+                if not left:
+                    storage.look_again()
                 return
         self._update_ids(None, keep)
 
@@ -663,8 +681,8 @@ class Tensor:
         storage = self.storage
         if undefined is None and keep is None and math.prod(self.shape) == storage.size:
             # No element occurs twice, so as many as the storage has are all of them.
-            storage.undefined = None
             storage.undefined_count = 0
+            storage.undefined = None
             return
         ids, origins = storage.writable_ids()
         new: Any = 0

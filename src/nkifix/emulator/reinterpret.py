@@ -64,6 +64,10 @@ class Reinterpreted(Storage):
     """
 
     original: Storage
+    is_plain = False
+
+    def look_again(self) -> None:
+        """It is never plain: what there is to know, its original knows."""
 
     @classmethod
     def of(cls, original: Storage, dtype: np.dtype[Any]) -> Reinterpreted:
@@ -127,7 +131,7 @@ def _forwarded(name: str) -> property:
 
 _FORWARDED = ("first_write", "owns_bytes", "raw", "waiting")
 _OWN = frozenset(
-    {"first_write", "owns_bytes", "waiting", "unwritten", "_compute", "_count", "_elementwise", "_raw"}
+    {"first_write", "owns_bytes", "waiting", "unwritten", "is_plain", "_compute", "_count", "_elementwise", "_raw"}
 )
 """Attributes that stay the original's alone."""
 

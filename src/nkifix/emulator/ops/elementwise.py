@@ -200,9 +200,12 @@ def _where(undefined: Undefined | None, chosen: Array, shape: tuple[int, ...]) -
 
 def accumulate(destination: Tensor, value: object) -> Tensor:
     """``destination += value``. On a PSUM tile that was never written, a matmul result starts from zero."""
-    if isinstance(value, Tensor) and loops.must_wait(destination.storage):
-        value = value.snapshot()
-    loops.reduce(destination.storage, lambda: _accumulate(destination, value))
+    if loops.must_wait(destination.storage):
+        value = value.snapshot() if isinstance(value, Tensor) else value
+        loops.reduce(destination.storage, lambda: _accumulate(destination, value))
+    else:
+        with loops.reducing():
+            _accumulate(destination, value)
     return destination
 
 

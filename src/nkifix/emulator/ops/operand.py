@@ -55,10 +55,14 @@ def read(operation: str, name: str, value: object, mask: Mask = None) -> tuple[A
 
 def fetch(operation: str, tensor: Tensor, mask: Mask = None) -> tuple[Array, Undefined | None]:
     """:func:`read`, of an operand that was found legal."""
-    if tensor.offset or tensor.layout.kind.is_result:
+    storage, layout = tensor.storage, tensor.layout
+    if tensor.offset or layout.kind.is_result:
         declare.used(operation, tensor)
-    if not program().computes and tensor.is_plainly_defined():
-        values, undefined = tensor.layout.blank, None
+    undefined = None
+    if storage.is_plain and tensor.gather is None:
+        values = tensor._values() if program().computes else layout.blank
+    elif not program().computes and tensor.is_plainly_defined():
+        values = layout.blank
     else:
         values, undefined = tensor.read(mask)
     watching = observe.observer()
@@ -148,7 +152,8 @@ def made(
     storage = Storage.of_result(plan.layout.kind, compute if current.computes and mask is not False else None, around)
     tensor = current.tensor_type._of(storage, plan.layout, 0, None, mask)
     if mask is not False:
-        _note(plan.operation, plan.engine, tensor, plan.function, mask, others)
+        if observe.observer() is not None:
+            _note(plan.operation, plan.engine, tensor, plan.function, mask, others)
         if undefined is None and mask is None and current.postpones:
             around.awaited = storage if current.computes else None
             return tensor

@@ -122,6 +122,7 @@ def _places(storage: Storage, plan: Plan, partitions: int, row_bytes: int) -> li
     bank_bytes = limits.psum_bank_bytes
     starts = [(place.partition, place.bank * bank_bytes + place.byte) for place in places]
     storage.placed = arena.memory(storage.space, limits).add(storage, starts)
+    storage.is_plain = False
     return places
 
 
