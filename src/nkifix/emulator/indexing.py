@@ -102,7 +102,7 @@ def view(tensor: Tensor, key: Any) -> Tensor:
         For an index that the language does not have. An index out of bounds makes a view that raises
         when it is used, since the operation that uses it may mask it.
     """
-    parts = key if isinstance(key, tuple) else (key,)
+    parts = key if type(key) is tuple else (key,)
     form, starts = _form(parts) if tensor.gather is None else (None, [])
     if form is not None:
         known: _Form | None = tensor.layout.views.get(form)

@@ -38,32 +38,30 @@ class Region:
         Whether they are all of the box.
     position:
         File and line of the kernel that wrote them.
+    key:
+        Equal for two regions only where they are the same elements, written by the same line.
     """
 
-    __slots__ = ("_kept", "_view", "filled", "position", "spans")
+    __slots__ = ("_kept", "_view", "filled", "key", "position", "spans")
 
     def __init__(self, tensor: Tensor, kept: Kept) -> None:
-        storage = tensor.storage
         self.position = kernel_position()
         self._view: tuple[int, tuple[int, ...], tuple[int, ...]] | npt.NDArray[np.int64]
-        if tensor.gather is None:
-            layout = tensor.layout
-            self._view = (tensor.offset, layout.shape, layout.strides)
-            self.spans, self.filled = layout.box(tensor.offset)
-            self._kept = kept
-            if kept is not None:
-                self._kept, self.filled = np.array(kept), False
-        else:
+        self._kept = kept
+        self.key: object = id(self)
+        if tensor.gather is not None:
             chosen = tensor.gather.in_bounds if kept is None else tensor.gather.in_bounds & kept
             self._view = tensor.gather.address[chosen]
-            self.spans, self.filled = tuple((0, size - 1, 1) for size in storage.shape), False
+            self.spans, self.filled = tuple((0, size - 1, 1) for size in tensor.storage.shape), False
             self._kept = None
-
-    @property
-    def key(self) -> object:
-        """Equal for two regions only where they are the same elements, written by the same line."""
-        plain = self._kept is None and isinstance(self._view, tuple)
-        return (self._view, self.position) if plain else id(self)
+            return
+        layout = tensor.layout
+        self._view = (tensor.offset, layout.shape, layout.strides)
+        self.spans, self.filled = layout.box(tensor.offset)
+        if kept is None:
+            self.key = (tensor.offset, layout, self.position)
+        else:
+            self._kept, self.filled = np.array(kept), False
 
     def places(self) -> npt.NDArray[np.int64]:
         """Positions of the elements in the tensor's memory."""

@@ -233,7 +233,7 @@ def assign(destination: Tensor, value: object) -> None:
         ``err_store_dst_shape_smaller_than_other_shape`` where the value is larger,
         ``err_unsupported_memory`` for HBM on either side.
     """
-    if not isinstance(value, Tensor):
+    if type(value) is not type(destination):
         _check_destination(destination)
         if isinstance(value, Assignable):
             value.assign_to(destination)

@@ -56,11 +56,9 @@ class LegacyTensor(Tensor):
     __hash__ = Tensor.__hash__
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, Predicate):
+        if type(key) is Predicate:
             return indexing.masked_operand(self, key)
-        view = indexing.view(self, key)
-        assert isinstance(view, LegacyTensor)
-        return view
+        return indexing.view(self, key)
 
     def __setitem__(self, key: Any, value: object) -> None:
         assign(indexing.view(self, key), value)
