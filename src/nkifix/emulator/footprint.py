@@ -125,6 +125,11 @@ def measuring() -> Iterator[list[Footprint]]:
         _results.reset(token)
 
 
+def measured() -> bool:
+    """Whether anybody asked for the footprint of the launches here."""
+    return _results.get() is not None
+
+
 @contextmanager
 def launched(limits: CoreLimits) -> Iterator[None]:
     """Measure the launch that runs inside, if anybody asked for it."""

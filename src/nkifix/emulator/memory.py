@@ -139,9 +139,9 @@ class Storage:
         self.ledgers: list[writes.Ledger] | None = None
         self.waiting: list[loops.Waiting] | None = None
 
-    def leave_undefined(self) -> None:
+    def leave_undefined(self, place: tuple[str, int] | None = None) -> None:
         """Remember the allocation's place in the kernel and mark all elements as never written."""
-        self._place = kernel_position()
+        self._place = place or kernel_position()
         # The storage itself is not referred to: it must go when the kernel lets go of it, not at some later time.
         self.undefined = Undefined.everywhere(self.shape, Origin(functools.partial(_describe, self.name, self._place)))
         self.undefined_count = self.size
@@ -150,6 +150,11 @@ class Storage:
     def auto_placed(self) -> bool:
         """Whether it holds an operation's result, and is neither declared by the kernel nor an input."""
         return self._place is None and not self.is_input
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """File and line of its declaration; None where the kernel did not declare it."""
+        return self._place
 
     def describe(self) -> str:
         """The tensor's name and allocation, for messages."""

@@ -11,6 +11,7 @@ from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_partitions, operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
+from nkifix.emulator.machine import reads
 from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import Array
 from nkifix.emulator.ops.atomic import add_into
@@ -43,6 +44,7 @@ def load(source: object, *, dtype: object = None, mask: object = None, skip_out_
         kept = _in_bounds(tensor, kept)
     if kept is False:
         return nothing(operation, shape, target)
+    reads(tensor)
     values, undefined = read(operation, "src", tensor, kept)
     return result(operation, shape, target, lambda: values.reshape(shape), undefined=undefined, mask=kept)
 
@@ -119,6 +121,7 @@ def load_transposed(operation: str, source: object, *, dtype: object = None, mas
     kept = fit_mask(mask, shape)
     if kept is False:
         return nothing(operation, shape, target)
+    reads(tensor)
     # Each permutation is its own inverse.
     values, undefined = read(operation, "src", tensor, None if kept is None else kept.transpose(axes))
     flipped = None if undefined is None else Undefined(undefined.ids.transpose(axes), undefined.origins)
@@ -164,6 +167,7 @@ def copy(
         kept = _reshaped(_in_bounds(tensor, False if kept is False else seen), target.shape)
     if kept is False:
         return
+    reads(tensor)
     values, undefined = read(operation, "src", tensor, _reshaped(kept, tensor.shape))
     if undefined is not None:
         undefined = Undefined(undefined.ids.reshape(target.shape), undefined.origins)
@@ -196,6 +200,7 @@ def _add(operation: str, target: Tensor, addend: Array, undefined: Undefined | N
     if target.gather is not None and target.gather.indirect and not target.space.on_chip:
         loops.reduce(target.storage, lambda: add_into(operation, target, addend, kept))
         return
+    reads(target)
     held, held_undefined = read(operation, "dst", target, kept)
     unknown = merge(target.shape, (held_undefined, undefined))
     if unknown is not None and not target.space.on_chip:

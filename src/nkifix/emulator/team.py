@@ -1,0 +1,220 @@
+"""Forked processes that share the programs of a launch; their parent waits, and has done nothing that must be undone.
+
+A worker inherits kernel and arguments as they are, copied by nobody. Outputs lie in memory that all of them share. The
+numbers of the programs wait in a pipe, and whoever is free takes the next. At its end a worker sends an account (see
+:mod:`nkifix.emulator.worker`). An exception crosses no process: the parent executes that program again, and it raises
+there.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import mmap
+import os
+import pickle
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from nkifix.emulator.machine import Launch
+from nkifix.emulator.memory import Storage
+from nkifix.emulator.undefined import Undefined
+from nkifix.emulator.worker import TOKEN_BYTES, Account, Bits, Execute, Report, unpacked, work
+
+
+class Result(NamedTuple):
+    """What a team did.
+
+    Attributes
+    ----------
+    reports:
+        Of the programs that went through, by number.
+    stop:
+        Number of the first program that did not; one past the last where all did.
+    returned:
+        What the launch's last program returned, where all went through.
+    seconds:
+        How long a program took, on average.
+    """
+
+    reports: dict[int, Report]
+    stop: int
+    returned: Any
+    seconds: float
+
+
+class WorkerDied(Exception):
+    """A worker ended without an account."""
+
+
+def run(launch: Launch, inputs: Sequence[Storage], execute: Execute, start: int, count: int) -> Result | None:
+    """Execute the programs from number ``start`` on in ``count`` processes, and put what they wrote into the outputs.
+
+    None where that cannot be told from their accounts: nothing has happened then.
+
+    Raises
+    ------
+    WorkerDied
+        Where one did; nothing has happened then either.
+    OSError
+        Where this machine gives no more processes or memory; nothing has happened then either.
+    """
+    shared = [_shared(storage, filled=start > 0) for storage in launch.outputs]
+    tensors = [*launch.outputs, *inputs]
+    tokens = _queue(range(start, len(launch.positions)))
+    parent = os.getpid()
+    team: list[_Worker] = []
+    try:
+        for _ in range(count):
+            _hire(team, lambda: work(launch, tensors, execute, tokens, shared, parent))
+        accounts = [worker.account() for worker in team]
+    finally:
+        os.close(tokens)
+        with _signals_held():  # a second Ctrl-C must not leave a process behind
+            for worker in team:
+                worker.dismiss()
+    written = _merged([account.written for account in accounts])
+    if written is None or any(account.needs_order for account in accounts):
+        return None
+    for storage, raw, bits in zip(launch.outputs, shared, written, strict=True):
+        storage.raw[...] = raw
+        _mark_written(storage, bits)
+    reports = {number: report for account in accounts for number, report in account.reports.items()}
+    stop = min([account.failed for account in accounts if account.failed is not None], default=len(launch.positions))
+    returned = next((account.returned for account in accounts if account.returned is not None), None)
+    seconds = sum(account.seconds for account in accounts) / max(1, len(reports))
+    return Result(reports, stop, unpacked(returned, tensors), seconds)
+
+
+def _shared(storage: Storage, *, filled: bool) -> Bits:
+    """Memory for a tensor that forked processes share, with its bytes where there are any."""
+    size = storage.raw.size
+    raw: Bits = np.frombuffer(mmap.mmap(-1, max(1, size)), np.uint8, size)
+    if filled:
+        raw[...] = storage.raw
+    return raw
+
+
+_MOST_TOKENS = 4096 // TOKEN_BYTES
+"""They fit in a page, which every pipe holds."""
+
+
+def _queue(numbers: range) -> int:
+    """The end of a pipe that gives the programs' numbers in order, in as many pieces as it holds."""
+    size = math.ceil(len(numbers) / _MOST_TOKENS)
+    tokens, end = os.pipe()
+    for piece in numbers[::size]:
+        os.write(end, piece.to_bytes(4, "little") + min(piece + size, numbers.stop).to_bytes(4, "little"))
+    os.close(end)
+    return tokens
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Ctrl-C comes after the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Worker:
+    """A forked process, seen from its parent."""
+
+    def __init__(self, pid: int, end: int) -> None:
+        self.pid = pid
+        self.end = end
+        self._is_running = True
+
+    def account(self) -> Account:
+        """Wait for it to end."""
+        pieces = []
+        while piece := os.read(self.end, 1 << 20):
+            pieces.append(piece)
+        status = self._reap()
+        if status != 0:
+            raise WorkerDied(f"signal {-status}" if status < 0 else f"exit code {status}")
+        try:
+            account: Account = pickle.loads(b"".join(pieces))  # noqa: S301  of our own process
+        except (EOFError, pickle.UnpicklingError) as error:  # its status is not known, see _reap
+            raise WorkerDied("no account") from error
+        return account
+
+    def dismiss(self) -> None:
+        """End it, if it has not ended."""
+        os.close(self.end)
+        if self._is_running:
+            os.kill(self.pid, signal.SIGKILL)
+            self._reap()
+
+    def _reap(self) -> int:
+        """Exit code, or the negative number of the signal."""
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:  # the program that we are in collects all children, or none
+            status = 0
+        self._is_running = False
+        return os.waitstatus_to_exitcode(status)
+
+
+def _hire(team: list[_Worker], work: Callable[[], bytes]) -> None:
+    """Fork a process that sends what ``work()`` gives."""
+    end, account = os.pipe()
+    try:
+        with _signals_held(), warnings.catch_warnings():
+            # Threads of libraries do not get into the child, which uses none of them.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+            if pid == 0:
+                _be_worker([end, *(worker.end for worker in team)], account, work)
+            team.append(_Worker(pid, end))
+    except OSError:
+        os.close(end)
+        raise
+    finally:
+        os.close(account)
+
+
+def _merged(accounts: list[list[Bits]]) -> list[Bits] | None:
+    """All elements that were written; None where two workers wrote the same one."""
+    merged, *others = accounts
+    for written in others:
+        if any((mine & theirs).any() for mine, theirs in zip(merged, written, strict=True)):
+            return None
+        merged = [mine | theirs for mine, theirs in zip(merged, written, strict=True)]
+    return merged
+
+
+def _mark_written(storage: Storage, bits: Bits) -> None:
+    """Elements that a worker wrote are defined."""
+    if storage.undefined is None:
+        return
+    written = np.unpackbits(bits, count=storage.size).astype(np.bool_).reshape(storage.shape)
+    ids = np.where(written, np.uint8(0), storage.undefined.ids)
+    storage.undefined_count = int(np.count_nonzero(ids))
+    storage.undefined = Undefined(ids, storage.undefined.origins) if storage.undefined_count else None
+
+
+def _be_worker(readers: list[int], end: int, work: Callable[[], bytes]) -> NoReturn:
+    """Leave without a trace of the parent's: no buffer is flushed, no exit handler runs."""
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what a Ctrl-C ends
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        for reader in readers:
+            os.close(reader)  # so that a write fails where the parent is gone
+        gc.freeze()  # finalizers of the parent's objects are not ours to run
+        with open(end, "wb", buffering=0, closefd=False) as pipe:
+            rest = memoryview(work())
+            while rest:
+                rest = rest[pipe.write(rest) :]
+        status = 0
+    finally:
+        os._exit(status)
