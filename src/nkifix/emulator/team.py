@@ -17,7 +17,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 
@@ -124,6 +124,20 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _no_warning_of_threads() -> Iterator[None]:
+    """Python 3.12 warns where a library has threads; a child uses none of them.
+
+    :func:`warnings.catch_warnings` would make the module forget which warnings it has shown.
+    """
+    filters = cast("list[Any]", warnings.filters)
+    filters.insert(0, ("ignore", None, DeprecationWarning, None, 0))
+    try:
+        yield
+    finally:
+        del filters[0]
+
+
 class _Worker:
     """A forked process, seen from its parent."""
 
@@ -167,9 +181,7 @@ def _hire(team: list[_Worker], work: Callable[[], bytes]) -> None:
     """Fork a process that sends what ``work()`` gives."""
     end, account = os.pipe()
     try:
-        with _signals_held(), warnings.catch_warnings():
-            # Threads of libraries do not get into the child, which uses none of them.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with _signals_held(), _no_warning_of_threads():
             pid = os.fork()
             if pid == 0:
                 _be_worker([end, *(worker.end for worker in team)], account, work)

@@ -31,7 +31,7 @@ import numpy as np
 from nkifix.emulator import footprint, observe, team, worker
 from nkifix.emulator.faults import EmulatorWarning
 from nkifix.emulator.machine import Launch
-from nkifix.emulator.memory import Space, Storage
+from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.errors import RefusalError
 
 VARIABLE = "NKIFIX_WORKERS"
@@ -85,7 +85,7 @@ def run(launch: Launch, inputs: Sequence[Storage], arguments: Sequence[object], 
         returned = execute(launch.begin(done))
         done += 1
         record.seconds = (time.perf_counter() - began) / done
-        record.suited &= not (launch.needs_order or any(storage.first_write is not None for storage in inputs))
+        record.suited &= not _has_order(launch, inputs, is_last=done == total)
     if done < total:
         result = _with_team(launch, inputs, execute, done, min(most, total - done), record)
         if result is not None:
@@ -96,6 +96,15 @@ def run(launch: Launch, inputs: Sequence[Storage], arguments: Sequence[object], 
     layouts = [(one.shape, one.dtype, one.name, one.place) for one in launch.outputs]
     record.outputs = layouts if plain else None
     return returned
+
+
+def _has_order(launch: Launch, inputs: Sequence[Storage], *, is_last: bool) -> bool:
+    """Whether the programs so far show that others must run in this process, after them."""
+    if launch.needs_order or any(storage.first_write is not None for storage in inputs):
+        return True
+    if is_last or not launch.outputs:
+        return False
+    return all(storage.undefined is None for storage in launch.outputs)  # the others write the same again, or nothing
 
 
 def _with_team(
@@ -235,7 +244,7 @@ def _kind(argument: object) -> object:
     """What of an argument may decide how long a kernel runs; nothing that keeps the caller's objects alive."""
     if isinstance(argument, tuple):
         return tuple(map(_kind, argument))
-    if hasattr(argument, "storage"):
+    if isinstance(argument, Tensor):
         return argument.storage.shape, argument.storage.dtype
     if argument is None or isinstance(argument, (bool, int, float, str)):
         return type(argument), argument
