@@ -13,6 +13,7 @@ import math
 import mmap
 import os
 import pickle
+import selectors
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -69,13 +70,15 @@ def run(launch: Launch, inputs: Sequence[Storage], execute: Execute, start: int,
     tokens = _queue(range(start, len(launch.positions)))
     parent = os.getpid()
     team: list[_Worker] = []
-    try:
-        for _ in range(count):
-            _hire(team, lambda: work(launch, tensors, execute, tokens, shared, parent))
-        accounts = [worker.account() for worker in team]
-    finally:
-        os.close(tokens)
-        with _signals_held():  # a second Ctrl-C must not leave a process behind
+    with _signals_noted() as noted:
+        try:
+            for _ in range(count):
+                _hire(team, lambda: work(launch, tensors, execute, tokens, shared, parent))
+            if not _listen(team, noted):
+                return None
+            accounts = [worker.account() for worker in team]
+        finally:
+            os.close(tokens)
             for worker in team:
                 worker.dismiss()
     written = _merged([account.written for account in accounts])
@@ -115,13 +118,34 @@ def _queue(numbers: range) -> int:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Ctrl-C comes after the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _signals_noted() -> Iterator[list[int]]:
+    """What would end this process ends it after the block, not within: no worker is left behind."""
+    noted: list[int] = []
+    before: dict[int, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, lambda got, _: noted.append(got))
     try:
-        yield
+        yield noted
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for changed, handler in before.items():
+            signal.signal(changed, handler)
+        if noted:
+            signal.raise_signal(noted[0])
+
+
+def _listen(team: list[_Worker], noted: list[int]) -> bool:
+    """Hear all workers to their end, whichever speaks; False where a signal came first."""
+    with selectors.DefaultSelector() as selector:
+        for worker in team:
+            selector.register(worker.end, selectors.EVENT_READ, worker)
+        while selector.get_map():
+            if noted:
+                return False
+            for key, _ in selector.select(timeout=0.05):
+                if not key.data.hear():
+                    selector.unregister(key.fd)
+    return True
 
 
 @contextmanager
@@ -144,18 +168,21 @@ class _Worker:
     def __init__(self, pid: int, end: int) -> None:
         self.pid = pid
         self.end = end
+        self._heard: list[bytes] = []
         self._is_running = True
 
+    def hear(self) -> bool:
+        """Take what it says; False where that was all."""
+        self._heard.append(os.read(self.end, 1 << 20))
+        return bool(self._heard[-1])
+
     def account(self) -> Account:
-        """Wait for it to end."""
-        pieces = []
-        while piece := os.read(self.end, 1 << 20):
-            pieces.append(piece)
+        """What it has said, once that was all."""
         status = self._reap()
         if status != 0:
             raise WorkerDied(f"signal {-status}" if status < 0 else f"exit code {status}")
         try:
-            account: Account = pickle.loads(b"".join(pieces))  # noqa: S301  of our own process
+            account: Account = pickle.loads(b"".join(self._heard))  # noqa: S301  of our own process
         except (EOFError, pickle.UnpicklingError) as error:  # its status is not known, see _reap
             raise WorkerDied("no account") from error
         return account
@@ -181,7 +208,7 @@ def _hire(team: list[_Worker], work: Callable[[], bytes]) -> None:
     """Fork a process that sends what ``work()`` gives."""
     end, account = os.pipe()
     try:
-        with _signals_held(), _no_warning_of_threads():
+        with _no_warning_of_threads():
             pid = os.fork()
             if pid == 0:
                 _be_worker([end, *(worker.end for worker in team)], account, work)

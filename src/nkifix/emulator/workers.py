@@ -37,9 +37,9 @@ from nkifix.errors import RefusalError
 VARIABLE = "NKIFIX_WORKERS"
 """Environment variable: the number of processes where :class:`~nkifix.emulator.params.Params` says nothing."""
 
-_LEAST_SAVING_S = 0.1
-"""A fork costs 5 to 25 ms with torch loaded (it copies the tables of the parent's memory), and as much again while
-parent and child copy the pages that they write; so half of this is lost, and the other half is worth having."""
+_LEAST_SAVING_S = 0.2
+"""Two workers that have nothing to do take 30 to 40 ms with torch loaded, 60 to 70 ms in a process of 1 GB: a fork
+copies the tables of the parent's memory, and the pages that either writes. So at least half of the saving remains."""
 
 _Layout: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any], str, tuple[str, int] | None]"
 """Shape, dtype, name and place of an output."""
