@@ -17,7 +17,7 @@ import selectors
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
@@ -191,7 +191,8 @@ class _Worker:
         """End it, if it has not ended."""
         os.close(self.end)
         if self._is_running:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # dead, and collected by somebody else
+                os.kill(self.pid, signal.SIGKILL)
             self._reap()
 
     def _reap(self) -> int:
