@@ -94,6 +94,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             ],
             id="rules",
         ),
+        pytest.param(["--workers", "2", "x.py"], ['{"workers": 2}', "real", "script", "x.py"], id="workers"),
         pytest.param(["--torch-xla-stub", "-m", "x"], ["{}", "stub", "module", "x"], id="module-and-stub"),
         pytest.param(
             ["-m", "pytest", "-x", "-k", "foo", "--target", "trn9", "-m", "slow"],

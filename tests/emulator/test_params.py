@@ -39,6 +39,12 @@ def test_refuses_choice_that_is_not_offered(choice: str, value: Any, others: str
     assert caught.value.next_step == f"choose one of {others}"
 
 
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "2", True])
+def test_refuses_workers_that_are_no_number_of_processes(workers: Any) -> None:
+    with pytest.raises(RefusalError, match=f"workers={workers!r} is no number of processes"):
+        Params(workers=workers)
+
+
 BLOCKS = "err_leading_dimension_of_tensor_must_be_partition"
 UNORDERED = "err_unexpected_output_dependencies"
 
@@ -61,6 +67,7 @@ def test_rules_are_enforced_by_default_or_as_chosen(params: Params, blocks: bool
     [
         pytest.param(Params(), "{}", id="default"),
         pytest.param(Params(target="trn2", seed=3), '{"target": "trn2", "seed": 3}', id="numbers and names"),
+        pytest.param(Params(workers=2), '{"workers": 2}', id="processes"),
         pytest.param(
             Params(rules_off=frozenset({UNORDERED, BLOCKS}), order="shuffled"),
             f'{{"rules_off": ["{BLOCKS}", "{UNORDERED}"], "order": "shuffled"}}',

@@ -64,6 +64,11 @@ def _list_rules(context: click.Context, _option: click.Parameter, wanted: bool) 
 @click.option("--no-rule", "off", multiple=True, metavar="NAME", help="Do not enforce a rule; repeatable.")
 @click.option("--shuffle", is_flag=True, help="Run grid programs and affine_range iterations in a random order.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of that order.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that share the programs of a grid.  [default: NKIFIX_WORKERS, else as many as pay]",
+)
 @click.option("--torch-xla-stub", is_flag=True, help="Where torch_xla is not installed, serve one that uses the CPU.")
 @click.option("-m", "module", is_flag=True, help="PROGRAM is a module, as in python -m.")
 @click.option(
@@ -79,6 +84,7 @@ def command(
     off: tuple[str, ...],
     shuffle: bool,
     seed: int,
+    workers: int | None,
     torch_xla_stub: bool,
     module: bool,
     program: str,
@@ -92,6 +98,7 @@ def command(
         rules_off=frozenset(off),
         order="shuffled" if shuffle else "program",
         seed=seed,
+        workers=workers,
     )
     stub = "stub" if torch_xla_stub else "real"
     become([params.to_text(), stub, "module" if module else "script", program, *args])

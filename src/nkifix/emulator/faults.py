@@ -31,4 +31,12 @@ class UndefinedReadFault(KernelFault):
 
 
 class EmulatorWarning(UserWarning):
-    """Something that is accepted, but that a user should know about."""
+    """Something that is accepted, but that a user should know about.
+
+    Attributes
+    ----------
+    rule:
+        Where a launch gives it once for each line: what it is about.
+    """
+
+    rule = ""

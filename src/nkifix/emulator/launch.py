@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nkifix.emulator import footprint, hosts, machine, numeric, spmd, static
+from nkifix.emulator import blas, footprint, hosts, machine, numeric, spmd, static, workers
 from nkifix.emulator.affine import is_integer
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import Launch, Program
@@ -97,12 +97,13 @@ def run(
         else:
             bound.arguments[name] = tensors_of(name, value)
     host = hosts.host_of(arrays)
-    returned: Any = None
-    with np.errstate(all="ignore"), footprint.launched(launch.limits):
-        for position in launch.programs():
-            current = Program(launch, position, tensor_type=tensor_type)
-            with machine.executing(current):
-                returned = function(*bound.args, **bound.kwargs)
+
+    def execute(position: tuple[int, ...]) -> Any:
+        with machine.executing(Program(launch, position, tensor_type=tensor_type)):
+            return function(*bound.args, **bound.kwargs)
+
+    with np.errstate(all="ignore"), blas.one_thread(), footprint.launched(launch.limits):
+        returned = workers.run(launch, list(inputs.values()), [*bound.args, *bound.kwargs.values()], execute)
     written = {name: storage for name, storage in inputs.items() if storage.first_write is not None}
     if returned is None:
         return _write_back(function, written, dict(zip(inputs, arrays, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import warnings
@@ -50,6 +51,11 @@ class Launch:
         What instructions have found out about operands of the same layouts (:func:`planned`).
     places:
         Where direct allocations lie, by declaration (see :mod:`nkifix.emulator.placement.declare`).
+    needs_order:
+        Whether a program did what means the same only where all programs run in one process, in order: it read a
+        tensor in shared HBM, say.
+    in_worker:
+        Whether other programs run in other processes, which know the outputs so far and no others.
     """
 
     params: Params
@@ -61,6 +67,8 @@ class Launch:
     accepted: set[tuple[object, ...]] = field(init=False)
     plans: dict[tuple[object, ...], Any] = field(init=False)
     places: dict[object, Any] = field(default_factory=dict)
+    needs_order: bool = False
+    in_worker: bool = False
     level: loops.Level = field(init=False)
     shuffler: np.random.Generator | None = field(init=False)
 
@@ -69,13 +77,28 @@ class Launch:
         self.accepted, self.plans = _found_with(self.params)
         self.shuffler = np.random.default_rng(self.params.seed) if self.params.order == "shuffled" else None
 
+    @functools.cached_property
+    def positions(self) -> list[tuple[int, ...]]:
+        """The grid positions, in program order."""
+        return list(itertools.product(*map(range, self.grid)))
+
+    def begin(self, number: int) -> tuple[int, ...]:
+        """Start the program of that number: its grid position."""
+        self.level.begin(number)
+        return self.positions[number]
+
     def programs(self) -> Iterator[tuple[int, ...]]:
         """The grid positions, in the order in which they run."""
-        positions = list(itertools.product(*map(range, self.grid)))
-        for ordinal in loops.order_of(len(positions), self.shuffler):
-            self.level.begin(ordinal)
-            yield positions[ordinal]
+        for number in loops.order_of(len(self.positions), self.shuffler):
+            yield self.begin(number)
         loops.settle_all(self.level)
+
+    def warn(self, warning: EmulatorWarning, file: str, line: int) -> None:
+        """Give a warning about a kernel line, once per rule and line."""
+        key = (warning.rule, file, line)
+        if key not in self.warned:
+            self.warned.add(key)
+            warnings.warn_explicit(warning, EmulatorWarning, file, line, registry=_warned)
 
     @property
     def in_f32(self) -> bool:
@@ -141,6 +164,10 @@ class Program:
         self._refuse_helper(name)
         outputs, number = self.launch.outputs, self.shared_allocations
         self.shared_allocations += 1
+        if self.launch.in_worker and [(one.shape, one.dtype) for one in outputs[number : number + 1]] != [
+            (shape, dtype)
+        ]:
+            self.launch.needs_order = True
         if number == len(outputs):
             storage = Storage(shape, dtype, Space.SHARED_HBM, partition_axis=None, name=name, in_f32=self.launch.in_f32)
             storage.leave_undefined()
@@ -173,8 +200,15 @@ class Program:
         """Give an :class:`EmulatorWarning`, once per rule and kernel line of a launch."""
         file, line = kernel_position()
         if (rule, file, line) not in self.launch.warned:
-            self.launch.warned.add((rule, file, line))
-            warnings.warn_explicit(text, EmulatorWarning, file, line, registry=_warned)
+            warning = EmulatorWarning(text)
+            warning.rule = rule
+            self.launch.warn(warning, file, line)
+
+
+def reads(tensor: Tensor) -> None:
+    """Note that a program reads a tensor in HBM: where the launch writes it, the order of programs matters."""
+    if tensor.space is Space.SHARED_HBM:
+        program().launch.needs_order = True
 
 
 def enforces(rule: str) -> bool:

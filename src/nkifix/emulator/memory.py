@@ -234,9 +234,9 @@ class Storage:
         if values is not elements:
             self.put(elements, values)
 
-    def leave_undefined(self) -> None:
+    def leave_undefined(self, place: tuple[str, int] | None = None) -> None:
         """Remember the allocation's place in the kernel and mark all elements as never written."""
-        self._place = kernel_position()
+        self._place = place or kernel_position()
         kind = self.kind
         self.kind = kind_of(
             kind.shape, kind.dtype, kind.space, kind.partition_axis, "declared", in_f32=kind.in_f32
@@ -292,6 +292,11 @@ class Storage:
     def is_defined(self) -> bool:
         """Whether every element was given a value."""
         return not self.unwritten and self._elementwise is None
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """File and line of its declaration; None where the kernel did not declare it."""
+        return self._place
 
     def describe(self) -> str:
         """The tensor's name and allocation, for messages."""

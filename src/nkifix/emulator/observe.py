@@ -281,6 +281,19 @@ class Observer:
         self._unplaced.clear()
 
     @property
+    def only_counts(self) -> bool:
+        """Whether nobody wants to know more than how often each instruction was executed."""
+        return not self._consumers
+
+    def add(self, counts: Mapping[Instruction, int]) -> None:
+        """Count instructions that another process has executed."""
+        for one, count in counts.items():
+            operands = tuple([id(_same(operand)) for operand in one.operands])
+            place = (one.file, one.line)
+            key = (one.operation, one.function, one.engine.value, id(_same(one.result)), operands, place)
+            self._counted.setdefault(key, (one, [0]))[1][0] += count
+
+    @property
     def counts(self) -> Counter[Instruction]:
         """How often each instruction was executed."""
         self.finish()

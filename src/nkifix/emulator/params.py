@@ -35,6 +35,10 @@ class Params:
     arithmetic:
         False prices a kernel: shapes, masks, control flow and rules as always, but no element is computed, and
         what comes out holds nothing of meaning.
+    workers:
+        Processes that share the programs of a grid. None: what the environment variable ``NKIFIX_WORKERS`` says, and
+        where it is not set, as many as pay; 1: this process; more: as many, whether it pays or not. Answers do not
+        depend on it. See :mod:`nkifix.emulator.workers` for when it is one process in any case.
     """
 
     target: Target = "trn1"
@@ -44,6 +48,7 @@ class Params:
     order: Order = "program"
     seed: int = 0
     arithmetic: bool = True
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in (("target", Target), ("storage", Precision), ("order", Order)):
@@ -52,6 +57,11 @@ class Params:
                     f"{name}={getattr(self, name)!r} is not a {name} of the emulator",
                     next_step=f"choose one of {', '.join(get_args(choices))}",
                 )
+        if self.workers is not None and (type(self.workers) is not int or self.workers < 1):
+            raise RefusalError(
+                f"workers={self.workers!r} is no number of processes",
+                next_step="pass a whole number of at least 1, or None for as many as pay",
+            )
         check_names(self.rules_on, self.rules_off)
 
     def to_text(self) -> str:

@@ -10,6 +10,7 @@ from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
+from nkifix.emulator.machine import reads
 from nkifix.emulator.memory import Gather, Tensor
 from nkifix.emulator.numeric import Array, as_f32
 from nkifix.emulator.ops.operand import Scalar, broadcast_shape, fit_mask, read, write_result
@@ -73,6 +74,7 @@ def add_into(operation: str, target: Tensor, addend: Array, kept: Mask) -> None:
     """Add in place, through an indirect view, each sum rounded to the target's dtype."""
     gather, storage = target.gather, target.storage
     assert gather is not None
+    reads(target)
     _, undefined = target.read(kept)
     if undefined is not None:
         _refuse(operation, undefined.ids, undefined, kept)

@@ -12,7 +12,7 @@ from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_partitions, operand
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_location
-from nkifix.emulator.machine import planned
+from nkifix.emulator.machine import planned, reads
 from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import Array
 from nkifix.emulator.ops.atomic import add_into
@@ -47,6 +47,7 @@ def load(source: object, *, dtype: object = None, mask: object = None, skip_out_
         kept = _in_bounds(tensor, kept)
     if kept is False:
         return nothing(operation, shape, plan.layout.kind.dtype)
+    reads(tensor)
     values, undefined = fetch(operation, tensor, kept)
     return made(plan, lambda _: values.reshape(shape), undefined=undefined, mask=kept)
 
@@ -131,6 +132,7 @@ def load_transposed(operation: str, source: object, *, dtype: object = None, mas
     kept = fit_mask(mask, shape)
     if kept is False:
         return nothing(operation, shape, target)
+    reads(tensor)
     # Each permutation is its own inverse.
     values, undefined = read(operation, "src", tensor, None if kept is None else kept.transpose(axes))
     flipped = None if undefined is None else Undefined(undefined.ids.transpose(axes), undefined.origins)
@@ -176,6 +178,7 @@ def copy(
         kept = _reshaped(_in_bounds(tensor, False if kept is False else seen), target.shape)
     if kept is False:
         return
+    reads(tensor)
     values, undefined = read(operation, "src", tensor, _reshaped(kept, tensor.shape))
     if undefined is not None:
         undefined = Undefined(undefined.ids.reshape(target.shape), undefined.origins)
@@ -208,6 +211,7 @@ def _add(operation: str, target: Tensor, addend: Array, undefined: Undefined | N
     if target.gather is not None and target.gather.indirect and not target.space.on_chip:
         loops.reduce(target.storage, lambda: add_into(operation, target, addend, kept))
         return
+    reads(target)
     held, held_undefined = read(operation, "dst", target, kept)
     unknown = merge(target.shape, (held_undefined, undefined))
     if unknown is not None and not target.space.on_chip:
