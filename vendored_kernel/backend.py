@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -58,9 +57,11 @@ def chosen() -> str:
 
 def compiler_version() -> str | None:
     """Version of the installed neuronx-cc; None where its metadata is absent (then it is not checked)."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and only asked beside a compiler
+
     try:
-        return importlib.metadata.version("neuronx-cc")
-    except importlib.metadata.PackageNotFoundError:
+        return version("neuronx-cc")
+    except PackageNotFoundError:
         return None
 
 

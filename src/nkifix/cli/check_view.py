@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from nkifix import __version__
 from nkifix.cli.check_scan import Finding, Scan
-from nkifix.codemod.detect import RULES
+from nkifix.codemod import detect
 
 SCHEMA = "nkifix.check/1"
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -32,8 +32,9 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 def sarif(findings: Sequence[Finding]) -> str:
     """One run of SARIF 2.1.0."""
-    ids = list(RULES)
-    rules = [{"id": rule, "shortDescription": {"text": title}} for rule, title in RULES.items()]
+    titles = detect.rules()
+    ids = list(titles)
+    rules = [{"id": rule, "shortDescription": {"text": title}} for rule, title in titles.items()]
     results = [
         {
             "ruleId": one.rule,

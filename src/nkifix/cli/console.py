@@ -1,26 +1,27 @@
 """The only place that prints: data on stdout, prose and progress on stderr.
 
-Views take the names of rich that they need from here.
+Views take the names of rich that they need from here; it is imported when something is drawn.
 
 Colour is decided per stream by rich, which also honours ``NO_COLOR``.
 """
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
-from rich.console import Console as Console
-from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table as Table
-from rich.text import Text as Text
 
 from nkifix.errors import NkifixError
+
+if TYPE_CHECKING:
+    from rich.console import Console as Console
+    from rich.table import Table as Table
+    from rich.text import Text as Text
 
 _Item = TypeVar("_Item")
 
@@ -32,13 +33,23 @@ EXIT_REFUSED = 2
 """It cannot be done; the reason is on stderr and nothing was changed."""
 
 
+def __getattr__(name: str) -> Any:
+    if name in ("Console", "Table", "Text"):
+        return getattr(importlib.import_module(f"rich.{name.lower()}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def out() -> Console:
     """Console on the current stdout, for data and tables."""
+    from rich.console import Console
+
     return Console(file=sys.stdout, soft_wrap=True, highlight=False)
 
 
 def err() -> Console:
     """Console on the current stderr, for prose and progress."""
+    from rich.console import Console
+
     return Console(file=sys.stderr, soft_wrap=True, highlight=False)
 
 
@@ -49,6 +60,8 @@ def write_data(data: str | bytes) -> None:
 
 def print_table(console: Console, table: Table) -> None:
     """Print ``table`` in its full width: a narrow terminal wraps it, rather than hide an outcome behind an ellipsis."""
+    from rich.measure import Measurement
+
     table.width = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
     console.print(table)
 
@@ -58,7 +71,7 @@ _ANY_WIDTH = 1000
 
 def note(text: str) -> None:
     """One line of prose on stderr."""
-    err().print(text, markup=False)
+    click.echo(text, err=True)
 
 
 def complain(error: NkifixError) -> None:
@@ -81,6 +94,8 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield lambda _step: None
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -103,6 +118,8 @@ def counted(what: str, items: Iterator[_Item], total: int) -> Iterator[_Item]:
     if not sys.stderr.isatty():
         yield from items
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),

@@ -40,6 +40,12 @@ class Assignment:
     value: cst.BaseExpression
 
 
+@functools.lru_cache(maxsize=1 << 14)  # twice a kernel file
+def children(node: cst.CSTNode) -> tuple[cst.CSTNode, ...]:
+    """Return the nodes right below ``node``, in the file's order; LibCST makes a copy of it to tell them."""
+    return tuple(node.children)
+
+
 @functools.lru_cache(maxsize=64)
 def walk(node: cst.CSTNode) -> tuple[cst.CSTNode, ...]:
     """Return ``node`` and all below it, in the file's order."""
@@ -48,7 +54,7 @@ def walk(node: cst.CSTNode) -> tuple[cst.CSTNode, ...]:
 
 def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     yield node
-    for child in node.children:
+    for child in children(node):
         yield from _walk(child)
 
 
@@ -82,7 +88,7 @@ def _known_shape(expression: str) -> tuple[Any, ...]:
 def _shape(node: cst.CSTNode) -> tuple[Any, ...]:
     """Return the node's type, its own text and the same of all below it, without the layout."""
     text = [getattr(node, name, None) for name in ("value", "star")]
-    below = (_shape(child) for child in node.children if not isinstance(child, _LAYOUT))
+    below = (_shape(child) for child in children(node) if not isinstance(child, _LAYOUT))
     return type(node), *(part for part in text if isinstance(part, str)), *below
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from nkifix.codemod import near_miss
-from nkifix.codemod.fixes.misspelled_causal_mask import MisspelledCausalMask
-from nkifix.codemod.registry import FIXES
-from nkifix.codemod.source import Source, UnsureError
+from nkifix.codemod.unsure import UnsureError
 
-RULES: Mapping[str, str] = MappingProxyType({**{fix.id: fix.title for fix in FIXES}, near_miss.RULE: near_miss.TITLE})
-"""Id of each rule -> what it finds, in one line."""
-
-_RECOGNISES_KERNEL = MisspelledCausalMask()
-"""The fix that knows the kernel by its shape, whether or not it has work to do."""
 _MARK = re.compile(rb"\bdef[\s\\]+flash_fwd\b")
-"""No file without this is the kernel, so no other file pays for the exact tree."""
+"""No file without this is the kernel, so no other file pays for the exact tree, nor for importing its parser."""
+
+
+@functools.cache
+def rules() -> Mapping[str, str]:
+    """Id of each rule -> what it finds, in one line."""
+    from nkifix.codemod.registry import FIXES
+
+    return MappingProxyType({**{fix.id: fix.title for fix in FIXES}, near_miss.RULE: near_miss.TITLE})
 
 
 @dataclass(frozen=True, order=True)
@@ -61,9 +63,13 @@ def _known_defects(data: bytes) -> tuple[list[Finding], set[int]]:
     lines: set[int] = set()
     if not _MARK.search(data):
         return findings, lines
+    from nkifix.codemod.fixes.misspelled_causal_mask import MisspelledCausalMask
+    from nkifix.codemod.registry import FIXES
+    from nkifix.codemod.source import Source
+
     with contextlib.suppress(UnsureError):
         source = Source.parse(data)
-        _RECOGNISES_KERNEL.find(source)
+        MisspelledCausalMask().find(source)  # knows the kernel by its shape, whether or not it has work to do
         for fix in FIXES:
             with contextlib.suppress(UnsureError):
                 if edits := fix.find(source):

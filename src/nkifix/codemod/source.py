@@ -18,25 +18,17 @@ import tokenize
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import libcst as cst
-from libcst.metadata import CodeRange, ExpressionContext, ExpressionContextProvider, MetadataWrapper, PositionProvider
+from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
+
+from nkifix.codemod.unsure import UnsureError as UnsureError
 
 _NEWLINE = re.compile(r"\r\n?|\n")
 _MAX_BYTES = 1 << 20
 _MAX_STATEMENT_TOKENS = 3000
 """Far above any kernel file (20 kB, 100 tokens), far below what exhausts LibCST's stack and so ends the process."""
 _CANCELLED_INDENT = re.compile(r"[ \t\f]*\f")
-
-
-class UnsureError(Exception):
-    """The bytes, or the kernel in them, are not what is known here; nothing may be changed."""
-
-    def __init__(self, reason: str, line: int | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.line = line
 
 
 @dataclass(frozen=True, order=True)
@@ -65,9 +57,8 @@ class Source:
     text: str
     """The rest of the file, decoded, with its own line endings."""
     module: cst.Module
-    """The tree; its nodes are the keys of the metadata."""
+    """The tree; its nodes are the keys of the positions."""
     _ranges: Mapping[cst.CSTNode, CodeRange]
-    _contexts: Mapping[cst.CSTNode, ExpressionContext | None]
     _line_starts: tuple[int, ...]
     _cut: tuple[int, ...]
 
@@ -83,8 +74,8 @@ class Source:
         bom, encoding, text = _decode(data)
         line_starts = (0, *(newline.end() for newline in _NEWLINE.finditer(text)))
         view, cut = _view(text)
-        module, ranges, contexts = _parse(view)
-        return cls(data, bom, encoding, text, module, ranges, contexts, line_starts, cut)
+        module, ranges = _parse(view)
+        return cls(data, bom, encoding, text, module, ranges, line_starts, cut)
 
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Return where ``node`` starts and ends, without the white space that only surrounds it."""
@@ -94,10 +85,6 @@ class Source:
     def line(self, node: cst.CSTNode) -> int:
         """Return the line on which ``node`` starts."""
         return self._ranges[node].start.line
-
-    def reads(self, name: cst.Name) -> bool:
-        """Whether ``name`` stands where its value is read."""
-        return self._contexts.get(name) is ExpressionContext.LOAD
 
     def lines_of(self, edits: Iterable[Edit]) -> tuple[int, ...]:
         """Return the lines that ``edits`` touch, ascending."""
@@ -194,8 +181,8 @@ def _view(text: str) -> tuple[str, tuple[int, ...]]:
     return "\n".join(lines), tuple(cut)
 
 
-def _parse(view: str) -> tuple[cst.Module, Any, Any]:
-    """Return the tree of ``view`` with its positions and contexts.
+def _parse(view: str) -> tuple[cst.Module, Mapping[cst.CSTNode, CodeRange]]:
+    """Return the tree of ``view`` with its positions.
 
     Python's own parser goes first, since it refuses what is nested too deeply and says best what is wrong; it makes a
     tree only, nothing is compiled or run.
@@ -205,8 +192,9 @@ def _parse(view: str) -> tuple[cst.Module, Any, Any]:
             warnings.simplefilter("ignore")  # about the file's own escapes and comparisons
             ast.parse(view)
         _refuse_long_statements(view)
+        # The copy that this makes goes deeper into the stack than all that is done with the tree later.
         wrapper = MetadataWrapper(cst.parse_module(view))
-        metadata = wrapper.resolve_many([PositionProvider, ExpressionContextProvider])
+        ranges = wrapper.resolve(PositionProvider)
     except SyntaxError as error:
         raise UnsureError(f"it does not parse: {error.msg}", error.lineno) from error
     except cst.ParserSyntaxError as error:
@@ -217,7 +205,7 @@ def _parse(view: str) -> tuple[cst.Module, Any, Any]:
         raise UnsureError(f"it does not parse: {error}") from error
     if wrapper.module.code != view:
         raise UnsureError("the parser does not give the file back as it was")
-    return wrapper.module, metadata[PositionProvider], metadata[ExpressionContextProvider]
+    return wrapper.module, ranges
 
 
 def _refuse_long_statements(view: str) -> None:

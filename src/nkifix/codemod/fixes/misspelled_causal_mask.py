@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import libcst as cst
 
-from nkifix.codemod.anchors import KERNEL, only_function, replaced, walk, without_comment
+from nkifix.codemod.anchors import KERNEL, children, only_function, replaced, walk, without_comment
 from nkifix.codemod.fix import Fix, Kind
 from nkifix.codemod.source import Edit, Source, UnsureError
 
@@ -146,7 +146,7 @@ def _names(node: cst.CSTNode, path: tuple[cst.CSTNode, ...]) -> Iterator[tuple[c
     """Yield every name below ``node`` with the nodes that contain it."""
     if isinstance(node, cst.Name):
         yield node, path
-    for child in node.children:
+    for child in children(node):
         yield from _names(child, (*path, node))
 
 
@@ -159,7 +159,7 @@ def _uses(kernel: cst.FunctionDef, source: Source) -> tuple[_Use, ...]:
         if any(isinstance(node, (*_INNER_SCOPES, *_NAMING)) for node in path if node is not kernel):
             raise _not_plain(name, source)
         use = _Use(name, path, _is_plain_target(name, path))
-        if not use.binds and not source.reads(name):
+        if not use.binds and not is_read(name, path):
             raise _not_plain(name, source)
         uses.append(use)
     return tuple(uses)
@@ -174,6 +174,19 @@ def _is_label(name: cst.Name, parent: cst.CSTNode) -> bool:
     return (isinstance(parent, cst.Arg) and name is parent.keyword) or (
         isinstance(parent, cst.Attribute) and name is parent.attr
     )
+
+
+def is_read(name: cst.Name, path: Sequence[cst.CSTNode]) -> bool:
+    """Whether the value of ``name``, a variable inside the nodes of ``path``, is read there.
+
+    LibCST calls what a node binds or deletes its target, or its name; in both there may be tuples.
+    """
+    node: cst.CSTNode = name
+    for parent in reversed(path):
+        if not isinstance(parent, (cst.Tuple, cst.List, cst.BaseElement)):
+            return not any(getattr(parent, bound, None) is node for bound in ("target", "name"))
+        node = parent
+    return True
 
 
 def _is_plain_target(name: cst.Name, path: tuple[cst.CSTNode, ...]) -> bool:
