@@ -92,9 +92,8 @@ def run(launch: Launch, inputs: Sequence[Storage], arguments: Sequence[object], 
             done, returned, record.seconds = result.stop, result.returned, result.seconds
     for number in range(done, total):  # where a program did not go through in a worker, it is the first, and fails
         returned = execute(launch.begin(number))
-    plain = not launch.places and not launch.warned
     layouts = [(one.shape, one.dtype, one.name, one.place) for one in launch.outputs]
-    record.outputs = layouts if plain else None
+    record.outputs = None if launch.places else layouts
     return returned
 
 
