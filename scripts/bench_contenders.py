@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,8 @@ BASE = "torch float32"
 BASE_ONE_THREAD = "torch float32, 1 thread"
 FLOOR = "numpy"
 VENDORED = "vendored"
+TYPO_FIXED = "typo-fixed"
+TYPO_FIXED_UNCHECKED = "typo-fixed, no checks"
 IN_PROCESS = "vendored, in-process"
 UNCHECKED = "vendored, in-process, no checks"
 
@@ -56,11 +57,7 @@ class Contender:
 def params_with(workers: int | None = None, *, checks: bool = True) -> Params:
     """Fidelity choices: how many processes, and whether the rules that can be turned off are on."""
     off = frozenset() if checks else frozenset(name for name, rule in RULES.items() if rule.optional)
-    chosen = Params(rules_off=off)
-    if workers is not None and any(field.name == "workers" for field in dataclasses.fields(Params)):
-        more: dict[str, Any] = {"workers": workers}
-        chosen = dataclasses.replace(chosen, **more)
-    return chosen
+    return Params(rules_off=off, workers=workers)
 
 
 @contextmanager
@@ -72,6 +69,11 @@ def contenders(torch: Any, threads: int, environment: Mapping[str, str] = os.env
     read = {label: resolve(name) for label, name in references.items()}
     sources = {label: one.source for label, one in read.items()}
     with loaded(sources, functions={label: one.function for label, one in read.items()}) as kernels:
+        unchecked = [
+            _of_kernel(TYPO_FIXED_UNCHECKED, kernel, params_with(checks=False))
+            for label, kernel in kernels.items()
+            if label == "typo_fixed"
+        ]
         yield [
             _of_torch(torch, BASE, "float32", threads),
             _of_torch(torch, BASE_ONE_THREAD, "float32", 1),
@@ -81,6 +83,7 @@ def contenders(torch: Any, threads: int, environment: Mapping[str, str] = os.env
             _of_kernel(IN_PROCESS, kernels["vendored"], params_with(1)),
             _of_kernel(UNCHECKED, kernels["vendored"], params_with(1, checks=False)),
             *(_of_kernel(label.replace("_", "-"), kernel, params_with()) for label, kernel in kernels.items()),
+            *unchecked,
         ]
 
 

@@ -16,7 +16,18 @@ from nkifix.differential.cases import Array, Case
 from nkifix.emulator.rules import RULES
 from nkifix.errors import NkifixError
 from scripts import bench_contenders, bench_emulator, bench_report
-from scripts.bench_contenders import BASE, BASE_ONE_THREAD, FLOOR, IN_PROCESS, UNCHECKED, VENDORED, CannotRun, Contender
+from scripts.bench_contenders import (
+    BASE,
+    BASE_ONE_THREAD,
+    FLOOR,
+    IN_PROCESS,
+    TYPO_FIXED,
+    TYPO_FIXED_UNCHECKED,
+    UNCHECKED,
+    VENDORED,
+    CannotRun,
+    Contender,
+)
 from scripts.bench_emulator import PRESETS, Preset
 from scripts.bench_report import Measured, Setting
 from scripts.benching import Times
@@ -152,14 +163,16 @@ def test_share_of_the_checks_is_what_goes_without_them(rows: list[Measured], sha
 
 
 @pytest.mark.parametrize(
-    ("target", "met"), [pytest.param(3.0, True, id="at"), pytest.param(2.9, False, id="above"), (None, None)]
+    ("name", "wall_s", "target", "met"),
+    [
+        pytest.param(VENDORED, 6.0, 3.0, True, id="at"),
+        pytest.param(TYPO_FIXED, 6.1, 3.0, False, id="above"),
+        pytest.param(TYPO_FIXED_UNCHECKED, 4.0, 2.0, True, id="without checks"),
+    ],
 )
-def test_ratio_is_held_against_its_target(
-    target: float | None, met: bool | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench_report, "RATIO_TARGETS", {SHORT.name: target})
-    (row,) = made_of(took(BASE, 2.0), took(VENDORED, 6.0))["targets"]
-    assert (row["measured"], row["target"], row["met"]) == (3.0, target, met)
+def test_ratio_is_held_against_its_target(name: str, wall_s: float, target: float, met: bool) -> None:
+    (row,) = made_of(took(BASE, 2.0), took(name, wall_s), took("stock", 99.0))["targets"]
+    assert (row["measured"], row["target"], row["met"]) == (wall_s / 2, target, met)
 
 
 @pytest.mark.parametrize(("peak", "met"), [(2 << 30, True), ((2 << 30) + (1 << 24), False)])
@@ -169,17 +182,25 @@ def test_peak_is_held_against_its_target(peak: int, met: bool) -> None:
 
 
 def test_cases_with_ratio_targets_are_those_of_the_preset() -> None:
-    assert set(bench_report.RATIO_TARGETS) <= {setting.name for setting in PRESETS["targets"].settings}
+    assert {setting.name for setting in PRESETS["targets"].settings} >= bench_report.RATIO_CASES
 
 
 @pytest.mark.parametrize(
-    ("seconds", "met"), [pytest.param(4.0, True, id="as its tiles"), pytest.param(4.5, False, id="faster")]
+    ("other", "seconds", "target", "met"),
+    [
+        pytest.param(Setting(2048, 32, "causal"), 4.2, 4.2, True, id="heads, as its tiles"),
+        pytest.param(Setting(2048, 32, "causal"), 4.3, 4.2, False, id="heads, faster"),
+        pytest.param(Setting(8192, 8, "window"), 0.43, 0.4302, True, id="window"),
+        pytest.param(Setting(16384, 8, "causal"), 8.0, None, None, id="length"),
+    ],
 )
-def test_growth_is_held_against_the_executed_tiles(seconds: float, met: bool) -> None:
-    many = Setting(2048, 32, "causal")
-    results = {SHORT: [took(VENDORED, 1.0)], many: [took(VENDORED, seconds)]}
+def test_growth_is_held_against_the_executed_tiles(
+    other: Setting, seconds: float, target: float | None, met: bool | None
+) -> None:
+    before = Setting(2048 if other.heads == 32 else 8192, 8, "causal")
+    results = {before: [took(VENDORED, 1.0)], other: [took(VENDORED, seconds)]}
     (row,) = bench_report.targets(results, None)
-    assert (row["measured"], row["target"], row["met"]) == (seconds, pytest.approx(4.4), met)
+    assert (row["measured"], row["target"], row["met"]) == (seconds, target and pytest.approx(target), met)
 
 
 def test_growth_goes_to_the_next_that_differs_in_one_thing() -> None:

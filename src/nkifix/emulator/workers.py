@@ -172,8 +172,6 @@ def _processes(launch: Launch, total: int) -> tuple[int, bool]:
     wanted = _wanted(launch.params.workers)
     if total < 2 or wanted == 1 or launch.shuffler is not None or reason_against() or _watched():
         return 1, False
-    if not launch.params.enforces("err_unexpected_output_dependencies"):
-        return 1, False  # then the last of several programs that write an element counts
     return min(wanted or _cores(), total), wanted is not None
 
 
