@@ -32,9 +32,7 @@ MASKS = {"causal": "window=-2", "full": "causal=0", "window": "window=1023"}
 
 RATIO_TARGETS: Mapping[str, float] = {TYPO_FIXED: 3.0, TYPO_FIXED_UNCHECKED: 2.0, VENDORED: 3.0}
 """Contender -> wall-clock ratio to torch in float32 that is aimed at, on cases of :data:`RATIO_CASES`."""
-RATIO_CASES = frozenset(
-    f"{seq} x 8 heads, {mask}, bfloat16" for seq in (2048, 4096) for mask in ("causal", "full")
-)
+RATIO_CASES = frozenset(f"{seq} x 8 heads, {mask}, bfloat16" for seq in (2048, 4096) for mask in ("causal", "full"))
 PEAK_TARGET_BYTES = 2 << 30
 GROWTH_ALLOWANCES = {"mask": 1.3, "heads": 1.05}
 """What differs -> by how much more than the executed tiles time may grow; no target is set for lengths."""

@@ -256,7 +256,7 @@ def _evaluated(terms: tuple[tuple[int, tuple[int, ...], tuple[int, ...], str], .
         if known is None:
             term = _RELATIONS[relation](expression.values(), 0)
             result = term if result is None else result & term
-    if result is not None:
+    if isinstance(result, np.ndarray):
         result.flags.writeable = False
     return result
 

@@ -25,7 +25,6 @@ from nkifix.emulator.numeric import INTEGERS
 from nkifix.emulator.symbols import Affine, Nonlinear, QuasiAffine
 from nkifix.emulator.undefined import Undefined, merge
 
-
 _PLAIN = frozenset({int, Affine, QuasiAffine, LoopIndex})
 """Types of integers that any index may be made of; others are looked at more closely."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nkifix.emulator.observe import Accessed
 
 Role: TypeAlias = Literal["input", "declared", "computed", "moved"]
-"""A launch's argument, a tensor that the kernel declared, or a result that none of them took: an engine's, or of DMA."""
+"""A launch's argument, a tensor that the kernel declared, or a result that none of them took, an engine's or DMA's."""
 
 _MOST = 1 << 16
 """Entries of a table before it starts anew; a kernel has some hundred."""

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -111,10 +110,18 @@ class Launch:
         return TARGETS[self.params.target]
 
 
-@lru_cache(maxsize=16)
-def _found_with(params: Params) -> tuple[set[tuple[object, ...]], dict[tuple[object, ...], Any]]:
+_Found: TypeAlias = tuple[set[tuple[object, ...]], dict[tuple[object, ...], Any]]
+_found: dict[Params, _Found] = {}
+
+
+def _found_with(params: Params) -> _Found:
     """:attr:`Launch.accepted` and :attr:`Launch.plans`, which all launches with the same parameters share."""
-    return set(), {}
+    if params not in _found and len(_found) >= _MOST_PARAMS:
+        _found.clear()
+    return _found.setdefault(params, (set(), {}))
+
+
+_MOST_PARAMS = 16
 
 
 @dataclass(eq=False)

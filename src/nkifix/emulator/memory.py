@@ -1,4 +1,4 @@
-"""Memories and tensors: storage with definedness, and views onto it.
+"""Tensors: views onto storage.
 
 A :class:`Tensor` is always a view: a shape, strides and an offset onto a :class:`Storage`. It can be made
 only by the emulator (allocation, indexing, operations), never by calling the class.
@@ -6,16 +6,9 @@ only by the emulator (allocation, indexing, operations), never by calling the cl
 
 from __future__ import annotations
 
-import copy
-import enum
-import functools
-import itertools
-import linecache
 import math
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -24,334 +17,15 @@ from nkifix.emulator import loops, writes
 from nkifix.emulator.addresses import Box, disjoint, without
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.faults import KernelFault
-from nkifix.emulator.layout import Kind, Layout, kind_of
-from nkifix.emulator.location import kernel_position
-from nkifix.emulator.numeric import F32, Array, Number, cast, copy_cast, round_to_tf32
+from nkifix.emulator.layout import Layout
+from nkifix.emulator.numeric import F32, Array, Number, cast, round_to_tf32
+from nkifix.emulator.storage import Compute as Compute
+from nkifix.emulator.storage import Space as Space
+from nkifix.emulator.storage import Storage as Storage
 from nkifix.emulator.undefined import Ids, Origin, Undefined, merge, refuse_undefined
 
-if TYPE_CHECKING:
-    from nkifix.emulator.placement.arena import Placed
-
-
-class Space(enum.Enum):
-    """A memory of the device. The values are the names that kernels use."""
-
-    SBUF = "sbuf"
-    PSUM = "psum"
-    HBM = "hbm"
-    PRIVATE_HBM = "private_hbm"
-    SHARED_HBM = "shared_hbm"
-
-    __hash__ = object.__hash__  # members are unique, and this one is quick
-
-    @property
-    def on_chip(self) -> bool:
-        """True for SBUF and PSUM, whose first tile dimension is the partition dimension."""
-        return self in (Space.SBUF, Space.PSUM)
-
-
-_serials = itertools.count()
 _MOST_BOXES = 8
 """Boxes of unwritten elements before each element is kept track of by itself."""
-
-Compute: TypeAlias = Callable[[Array | None], Array | Number]
-"""Values of an instruction's result. Given an array in which they may be left, of the result's shape and in the
-dtype that they are computed in, it uses that for its last step, and only then."""
-
-
-class Storage:
-    """One allocation: raw bytes, dtype, memory, and which elements are still undefined.
-
-    Parameters
-    ----------
-    partition_axis:
-        Index of the partition dimension; None in HBM. Dimensions before it are block dimensions.
-    name:
-        Name for messages; empty where the kernel gave none (then its source line is read on demand).
-    in_f32:
-        Keep floating elements in float32, unrounded, whatever the dtype.
-
-    Attributes
-    ----------
-    kind:
-        What is fixed about it.
-    placed:
-        Where it lies on chip, if the kernel chose that.
-    in_footprint:
-        Whether an operation's result has been counted as a tensor with memory of its own.
-    unwritten:
-        Boxes that no write has reached yet, as long as that is all there is to say of undefined elements.
-    is_plain:
-        Whether elements can be read as they lie: none is undefined, and nothing waits for the tensor or shares its place.
-        False says nothing.
-    """
-
-    # What few storages have is found in the class until one gets it.
-    name = ""
-    owns_bytes = True
-    is_plain = True
-    first_write: str | None = None
-    placed: Placed | None = None
-    in_footprint = False
-    ledgers: list[writes.Ledger] | None = None
-    waiting: list[loops.Waiting] | None = None
-    unwritten: tuple[Box, ...] = ()
-    _count = 0
-    _place: tuple[str, int] | None = None
-    _serial: int | None = None
-    _elementwise: Undefined | None = None
-    _raw: npt.NDArray[np.uint8] | None = None
-    _compute: Compute | None = None
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        space: Space,
-        *,
-        partition_axis: int | None,
-        name: str = "",
-        raw: npt.NDArray[np.uint8] | None = None,
-        is_input: bool = False,
-        in_f32: bool = False,
-    ) -> None:
-        self.kind = kind_of(shape, dtype, space, partition_axis, "input" if is_input else "moved", in_f32=in_f32)
-        self.name = name
-        if raw is not None:
-            self._raw = raw
-            self.owns_bytes = False
-        around = loops.nest()
-        self.depth = 0 if around is None else len(around.levels)
-
-    @classmethod
-    def declared(cls, kind: Kind, name: str) -> Storage:
-        """The storage of a tensor that the running statement declares: nothing of it is written."""
-        self = cls.__new__(cls)
-        self.kind = kind
-        if name:
-            self.name = name
-        around = loops.nest()
-        self.depth = 0 if around is None else len(around.levels)
-        self._place = kernel_position()
-        self.unwritten = kind.everywhere
-        self.is_plain = False
-        return self
-
-    @classmethod
-    def of_result(cls, kind: Kind, compute: Compute | None, around: loops.Nest) -> Storage:
-        """The storage of an instruction's result, which is computed when it is needed."""
-        self = cls.__new__(cls)
-        self.kind = kind
-        self.depth = len(around.levels)
-        self._compute = compute
-        return self
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extents."""
-        return self.kind.shape
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self.kind.size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of the elements."""
-        return self.kind.dtype
-
-    @property
-    def element(self) -> np.dtype[Any]:
-        """The numpy dtype that the elements lie in."""
-        return self.kind.element
-
-    @property
-    def space(self) -> Space:
-        """The memory that it is in."""
-        return self.kind.space
-
-    @property
-    def partition_axis(self) -> int | None:
-        """Index of the partition dimension; None in HBM."""
-        return self.kind.partition_axis
-
-    @property
-    def is_input(self) -> bool:
-        """Whether it is an argument of the launch."""
-        return self.kind.role == "input"
-
-    @property
-    def auto_placed(self) -> bool:
-        """Whether it holds an operation's result, and is neither declared by the kernel nor an input."""
-        return self.kind.is_result
-
-    @property
-    def by_engine(self) -> bool:
-        """Whether an engine other than DMA made it, as its result."""
-        return self.kind.role == "computed"
-
-    @property
-    def serial(self) -> int:
-        """A number that no other storage has."""
-        if self._serial is None:
-            self._serial = next(_serials)
-        return self._serial
-
-    @property
-    def raw(self) -> npt.NDArray[np.uint8]:
-        """The bytes."""
-        if self._raw is None:
-            self._raw = np.empty(self.kind.size * self.kind.element.itemsize, dtype=np.uint8)
-            if self._compute is not None:
-                compute, self._compute = self._compute, None
-                self._fill(compute)
-        return self._raw
-
-    @raw.setter
-    def raw(self, given: npt.NDArray[np.uint8]) -> None:
-        self._raw = given
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether its values are still to be computed."""
-        return self._compute is not None
-
-    def settle(self) -> None:
-        """Compute its values now, if they are still to be computed: something that they rest on is about to change."""
-        if self._compute is not None and self._raw is None:
-            _ = self.raw
-
-    def take_compute(self) -> Compute:
-        """How its values are computed, for whoever puts them elsewhere; it then has none itself."""
-        compute, self._compute = self._compute, None
-        assert compute is not None
-        return compute
-
-    def _fill(self, compute: Compute) -> None:
-        elements = self.array()
-        values = compute(elements if self.kind.element is F32 and not self.kind.rounds_to_tf32 else None)
-        if values is not elements:
-            self.put(elements, values)
-
-    def leave_undefined(self, place: tuple[str, int] | None = None) -> None:
-        """Remember the allocation's place in the kernel and mark all elements as never written."""
-        self._place = place or kernel_position()
-        kind = self.kind
-        self.kind = kind_of(
-            kind.shape, kind.dtype, kind.space, kind.partition_axis, "declared", in_f32=kind.in_f32
-        )
-        self.unwritten = kind.everywhere
-        self.is_plain = False
-
-    @property
-    def undefined(self) -> Undefined | None:
-        """Which elements are undefined; from now on, each is kept track of by itself."""
-        if self.unwritten:
-            if self.unwritten == self.kind.everywhere:
-                self._elementwise, self._count = self._nowhere_written(), self.size
-            else:
-                ids: Ids = np.zeros(self.shape, dtype=np.uint8)
-                for box in self.unwritten:
-                    ids[tuple(slice(first, last + 1) for first, last, _ in box)] = 1
-                self._elementwise = Undefined(ids, (self._origin(),))
-                self._count = int(np.count_nonzero(ids))
-            self.unwritten = ()
-        return self._elementwise
-
-    @undefined.setter
-    def undefined(self, changed: Undefined | None) -> None:
-        self.unwritten = ()
-        self._elementwise = changed
-        self.look_again()
-
-    def look_again(self) -> None:
-        """Find out whether it is plain."""
-        defined = not self.unwritten and self._elementwise is None
-        self.is_plain = defined and self.waiting is None and self.placed is None
-
-    @property
-    def undefined_count(self) -> int:
-        """How many elements are undefined."""
-        if self.unwritten:
-            return sum(math.prod([last - first + 1 for first, last, _ in box]) for box in self.unwritten)
-        return self._count
-
-    @undefined_count.setter
-    def undefined_count(self, count: int) -> None:
-        self._count = count
-
-    def _nowhere_written(self) -> Undefined:
-        return Undefined.everywhere(self.shape, self._origin())
-
-    def _origin(self) -> Origin:
-        # The storage itself is not referred to: it must go when the kernel lets go of it, not at some later time.
-        return Origin(functools.partial(_describe, self.name, self._place))
-
-    @property
-    def is_defined(self) -> bool:
-        """Whether every element was given a value."""
-        return not self.unwritten and self._elementwise is None
-
-    @property
-    def place(self) -> tuple[str, int] | None:
-        """File and line of its declaration; None where the kernel did not declare it."""
-        return self._place
-
-    def describe(self) -> str:
-        """The tensor's name and allocation, for messages."""
-        return _describe(self.name, self._place)
-
-    def flat(self) -> Array:
-        """All elements in storage order, as a one-dimensional view."""
-        elements: Array = np.ndarray((self.size,), self.element, buffer=self.raw)
-        return elements
-
-    def array(self) -> Array:
-        """All elements in the storage's shape, as a view."""
-        elements: Array = np.ndarray(self.shape, self.element, buffer=self.raw)
-        return elements
-
-    def put(self, elements: Array, values: Array | Number, where: npt.NDArray[np.bool_] | None = None) -> None:
-        """Write ``values`` into a view of the elements, rounded once to the dtype."""
-        copy_cast(elements, round_to_tf32(values) if self.kind.rounds_to_tf32 else values, where)
-
-    def detach(self) -> None:
-        """Own the bytes: copy those of a caller's array, before the first write into it."""
-        if not self.owns_bytes:
-            self.raw = self.raw.copy()
-            self.owns_bytes = True
-
-    def copy(self) -> Storage:
-        """As it is now: what is written to either does not show in the other."""
-        bytes_now = self.raw.copy()
-        made = copy.copy(self)
-        made.raw, made.owns_bytes, made.placed = bytes_now, True, None
-        if made._elementwise is not None:
-            made._elementwise = Undefined(made._elementwise.ids.copy(), made._elementwise.origins)
-        return made
-
-    def writable_ids(self) -> tuple[Ids, tuple[Origin, ...]]:
-        """Ids that can be written, materialised on first use."""
-        current = self.undefined
-        if current is None:
-            ids: Ids = np.zeros(self.shape, dtype=np.uint8)
-            origins: tuple[Origin, ...] = ()
-        elif not current.ids.flags.writeable:
-            ids, origins = current.ids.copy(), current.origins
-        else:
-            return current.ids, current.origins
-        self.undefined = Undefined(ids, origins)
-        return ids, origins
-
-
-def _describe(name: str, place: tuple[str, int] | None) -> str:
-    if place is None:
-        return f"tensor {name!r}" if name else "a tensor"
-    file, line = place
-    assigned = re.match(r"\s*(\w+)\s*(?::[^=]+)?=(?!=)", linecache.getline(file, line))
-    known = name or (assigned.group(1) if assigned else "")
-    return f"tensor {known!r} of {file}:{line}" if known else f"the tensor of {file}:{line}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -580,8 +254,8 @@ class Tensor:
 
     def write(self, values: Array | Number | Storage | None, undefined: Undefined | None, mask: Mask = None) -> None:
         """Write ``values`` where ``mask`` keeps them, rounded once to the dtype; elsewhere nothing changes.
-        Without values, the elements only become defined. A storage whose values are awaited (:attr:`Storage.is_awaited`),
-        of the view's shape, is computed straight into the view.
+        Without values, the elements only become defined. A storage of the view's shape whose values are awaited
+        (:attr:`Storage.is_awaited`) is computed straight into the view.
 
         Raises
         ------
@@ -590,6 +264,20 @@ class Tensor:
         """
         if mask is False:
             return
+        keep = None if mask is None else np.broadcast_to(mask, self.shape)
+        repeated = self._announce(values, keep)
+        if self.gather is not None:
+            self._write_gathered(self.gather, values, undefined, keep)
+        else:
+            self._write_strided(values, undefined, keep)
+        if repeated is not None and values is not None:
+            repeated.written()
+        placed = self.storage.placed
+        if placed is not None:
+            placed.wrote(self, keep)
+
+    def _announce(self, values: object, keep: npt.NDArray[np.bool_] | None) -> writes.Repeated | None:
+        """What comes before a write: results that rest on the old elements, and the ledger of parallel writes."""
         storage = self.storage
         around = loops.nest()
         if around is not None and around.awaited is not None:
@@ -598,28 +286,29 @@ class Tensor:
             around.awaited = None
         if storage.waiting is not None:
             loops.settle(storage)
-        storage.detach()
-        keep = None if mask is None else np.broadcast_to(mask, self.shape)
-        repeated = None
+        if not storage.owns_bytes:
+            storage.detach()
         if around is not None and storage.depth < around.parallel:
-            repeated = writes.note(self, keep, around)
-        if self.gather is not None:
-            self._write_gathered(self.gather, values, undefined, keep)
-        else:
-            if self.layout.names_twice:
-                self._refuse_two_values()
-            if isinstance(values, Storage):
-                self._receive(values)
-            elif values is not None:
-                storage.put(self._values(), values, keep)
-            if storage.unwritten and undefined is None:
-                self._update_boxes(keep)
-            elif undefined is not None or storage.undefined is not None:
-                self._update_ids(undefined, keep)
-        if repeated is not None and values is not None:
-            repeated.written()
-        if storage.placed is not None:
-            storage.placed.wrote(self, keep)
+            return writes.note(self, keep, around)
+        return None
+
+    def _write_strided(
+        self,
+        values: Array | Number | Storage | None,
+        undefined: Undefined | None,
+        keep: npt.NDArray[np.bool_] | None,
+    ) -> None:
+        if self.layout.names_twice:
+            self._refuse_two_values()
+        storage = self.storage
+        if isinstance(values, Storage):
+            self._receive(values)
+        elif values is not None:
+            storage.put(self._values(), values, keep)
+        if storage.unwritten and undefined is None:
+            self._update_boxes(keep)
+        elif undefined is not None or storage.undefined is not None:
+            self._update_ids(undefined, keep)
 
     def _receive(self, source: Storage) -> None:
         """Compute an awaited result into the view, rounded to its own dtype and then to this one's."""

@@ -244,15 +244,14 @@ def _accumulate_in_psum(destination: Tensor, product: Tensor, kept: Mask) -> Non
         return
     values, undefined = product.read(kept)
     held, unknown = destination.read(kept)
-    total: Array | Storage = numeric.as_f32(held)
+    x, y = numeric.as_f32(held), numeric.as_f32(values)
     if undefined is None and unknown is None and kept is None:
-        add = partial(np.add, total, numeric.as_f32(values))
-        total = Storage.of_result(product.layout.kind, lambda out: add(out=out), program().nest)
-    else:
-        total = total + numeric.as_f32(values)
-    destination.write(
-        total if program().computes else None, merge(destination.shape, (unknown, undefined)), kept
-    )
+        total = Storage.of_result(
+            product.layout.kind, lambda out: functions.apply(np.add, x, y, out=out), program().nest
+        )
+        destination.write(total if program().computes else None, None)
+        return
+    destination.write(x + y if program().computes else None, merge(destination.shape, (unknown, undefined)), kept)
 
 
 def _start_from_zero(destination: Tensor, kept: Mask) -> None:

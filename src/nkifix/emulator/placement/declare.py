@@ -276,8 +276,10 @@ def check_assigned(destination: Tensor, value: object) -> None:
     DMA may, and so may a number: a documented example of ``nl.gather_flattened`` fills a tile row by row.
     """
     offset = destination.offset
-    if offset and destination.layout.first_partition(offset) and not (
-        isinstance(value, Tensor) and value.storage.kind.role == "moved"
+    if (
+        offset
+        and destination.layout.first_partition(offset)
+        and not (isinstance(value, Tensor) and value.storage.kind.role == "moved")
     ):
         check_view_start("the destination", destination)
 

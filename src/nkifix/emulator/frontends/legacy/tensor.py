@@ -12,8 +12,7 @@ from nkifix.emulator.numeric import F32
 from nkifix.emulator.ops import elementwise
 from nkifix.emulator.ops.operand import Scalar, assign
 
-
-_OPERANDS = (Tensor, *Scalar)
+_OPERANDS: tuple[type[Any], ...] = (Tensor, *Scalar)
 
 
 def _binary(name: str, *, swapped: bool = False, dtype: object = None) -> Any:
