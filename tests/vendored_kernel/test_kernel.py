@@ -26,10 +26,9 @@ from nkifix.emulator import Params, machine
 from nkifix.emulator.memory import Space, Storage
 from nkifix.emulator.observe import Observer, observing
 from tests.differential.calls import CRASHES_BEFORE, ONLY_UPSTREAM, RIGHT_BEFORE
+from tests.vendored_kernel.plans import band, planned
 from vendored_kernel import FlashConfig
-from vendored_kernel.config import Shapes
-from vendored_kernel.plan import Plan, plan_of
-from vendored_kernel.schedule import BLOCK_KEYS, TILE_QUERIES, Band, Kind, Work, band_of, pieces, tiles, work
+from vendored_kernel.schedule import BLOCK_KEYS, TILE_QUERIES, Kind, Work, pieces, tiles, work
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,21 +45,10 @@ def answer(kernel: LoadedKernel, case: Case, inputs: tuple[Array, Array, Array] 
     return output
 
 
-def band(case: Case) -> Band:
-    left, _ = case.window_size or (-1, -1)
-    flag = case.use_causal_mask is not False
-    return band_of(flag, left, case.config.get("windowed_context_encoding", False))
-
-
 def scheduled(case: Case) -> Work:
     """The work of one query head."""
     size = min(case.config.get("seq_tile_size", 2048), case.seq_k)
     return work(band(case), case.seq_q, case.seq_k, seq_tile_size=size)
-
-
-def planned(case: Case) -> Plan:
-    shapes = Shapes(case.batch, case.heads, case.kv_heads, case.head_dim, case.seq_q, case.seq_k)
-    return plan_of(band(case), shapes, 4 if case.mixed_precision is False else 2, FlashConfig(**case.config))
 
 
 def transfers(case: Case) -> int:
