@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import multiprocessing
 import os
 import sys
@@ -29,12 +30,19 @@ VARIABLE = "NKIFIX_UPSTREAM"
 TAG = "v0.7.14366"
 TARGETS: tuple[Target, ...] = ("trn1", "trn2")
 LENGTHS = (2048, 4096, 8192, 16384, 32768)
+LONGEST_OF_SHARED = 8192
+"""Four heads take four times as long."""
 MASKS = {
     "causal": "causal=1,window=-2",
     "window of 1024": "window=1023",
     "full": "causal=0",
 }
 """Causal is asked for as (-2, -1), which the stock kernel runs, too."""
+HEADS = {
+    "one head": "",
+    "4 heads that share keys and values": ",heads=4,kv_heads=1",
+}
+"""Query heads of one key/value head."""
 KERNELS = {
     "stock": "{upstream}",
     "typo-fixed": "{upstream}+fix",
@@ -49,6 +57,7 @@ class Job:
 
     target: Target
     mask: str
+    heads: str
     seq: int
     kernel: str
     reference: str
@@ -87,14 +96,16 @@ def main() -> int:
 
 def _jobs(upstream: str, lengths: list[int] | tuple[int, ...]) -> Iterator[Job]:
     for target in TARGETS:
-        for mask in MASKS:
+        for mask, heads in itertools.product(MASKS, HEADS):
             for seq in lengths:
+                if HEADS[heads] and seq > LONGEST_OF_SHARED:
+                    continue
                 for kernel, reference in KERNELS.items():
-                    yield Job(target, mask, seq, kernel, reference.format(upstream=upstream))
+                    yield Job(target, mask, heads, seq, kernel, reference.format(upstream=upstream))
 
 
 def _priced(job: Job) -> Row:
-    case = read_case(f"seq={job.seq},d=128,{MASKS[job.mask]}")
+    case = read_case(f"seq={job.seq},d=128,{MASKS[job.mask]}{HEADS[job.heads]}")
     try:
         return Row(job, cells(measure(_resolved(job.reference), case, job.target, compute=False)))
     except RefusalError as error:
@@ -127,11 +138,11 @@ HEADER = """\
 Written by `scripts/make_costs.py`; do not edit. It needs `NKIFIX_UPSTREAM`, a clone of neuronx-distributed-inference
 (here at {tag}), to read the stock kernel from.
 
-One head of 128, bfloat16, mixed precision, the default config. Cycles and bytes rest on the formulas of the NKI
-reference (Neuron SDK 2.26; see `src/nkifix/emulator/cost/formulas.py` for each) and are bounds: no schedule makes an
-engine less busy. The last column is an estimate on top of them; `nkifix profile --assumptions` prints what it assumes.
-SBUF and PSUM are what the kernel holds at most, in bytes per partition, before the compiler shares or spills. Nothing
-here was measured on a device.
+Heads of 128, bfloat16, mixed precision, the default config: one head, and four that share their keys and values, as
+in Llama 3 8B. Cycles and bytes rest on the formulas of the NKI reference (Neuron SDK 2.26; see
+`src/nkifix/emulator/cost/formulas.py` for each) and are bounds: no schedule makes an engine less busy. The last column
+is an estimate on top of them; `nkifix profile --assumptions` prints what it assumes. SBUF and PSUM are what the kernel
+holds at most, in bytes per partition, before the compiler shares or spills. Nothing here was measured on a device.
 """
 COLUMNS = (
     "queries = keys",
@@ -147,15 +158,15 @@ COLUMNS = (
 
 
 def document(rows: list[Row]) -> str:
-    """All rows as Markdown: a table for each target and mask."""
+    """All rows as Markdown: a table for each target, mask and number of heads."""
     parts = [HEADER.format(tag=TAG).rstrip()]
     for target in TARGETS:
-        for mask in MASKS:
-            parts.append(f"\n## {target}, {mask}\n")
+        for mask, heads in itertools.product(MASKS, HEADS):
+            parts.append(f"\n## {target}, {mask}, {heads}\n")
             parts.append("| " + " | ".join(COLUMNS) + " |")
             parts.append("|---:|---|" + "---:|" * (len(COLUMNS) - 2))
             for row in rows:
-                if (row.job.target, row.job.mask) == (target, mask):
+                if (row.job.target, row.job.mask, row.job.heads) == (target, mask, heads):
                     answer = row.cells or (row.refused, *("" for _ in COLUMNS[3:]))
                     parts.append("| " + " | ".join((f"{row.job.seq:,}", row.job.kernel, *answer)) + " |")
     return "\n".join(parts) + "\n"

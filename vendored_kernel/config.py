@@ -21,8 +21,8 @@ class FlashConfig:
     """Keys that are processed before the running softmax state is updated; at least 512. No need to divide
     the number of keys."""
     attn_core_tile_size: int = 256
-    """Tiles of 128 queries whose running state is held on chip at once; keys are loaded again for each such
-    group."""
+    """At most so many tiles of 128 queries, of all heads taken together, have their running state on chip at once;
+    keys are loaded again for each such group. Fewer are held where that loads less (:mod:`vendored_kernel.plan`)."""
     should_transpose_v: bool = False
     """Values come as (batch, kv_heads, head_dim, seq_k) instead of (batch, kv_heads, seq_k, head_dim)."""
     lse_dtype: str = ""

@@ -41,22 +41,29 @@ def script() -> Any:
     return module
 
 
-def test_document_has_a_table_for_each_target_and_mask(script: Any) -> None:
+def test_document_has_a_table_for_each_target_mask_and_number_of_heads(script: Any) -> None:
     cells = script.cells(measure(resolve("vendored"), read_case("seq=256,d=32"), "trn1", compute=False))
     rows = [
-        script.Row(script.Job("trn1", "causal", 2048, "vendored", "vendored"), cells),
-        script.Row(script.Job("trn1", "full", 2048, "stock", "x"), (), "raises UnboundLocalError"),
+        script.Row(script.Job("trn1", "causal", "one head", 2048, "vendored", "vendored"), cells),
+        script.Row(script.Job("trn1", "full", "one head", 2048, "stock", "x"), (), "raises UnboundLocalError"),
     ]
+    assert {row.job.heads for row in rows} < set(script.HEADS)
     text = script.document(rows)
-    assert text.count("\n## ") == 2 * 3
+    assert text.count("\n## ") == 2 * 3 * 2
     assert f"| 2,048 | vendored | {' | '.join(cells)} |" in text
     assert "| 2,048 | stock | raises UnboundLocalError |" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in tables} == {len(script.COLUMNS) + 1}
 
 
+def test_shared_heads_are_priced_up_to_a_length(script: Any) -> None:
+    jobs = list(script._jobs("x", script.LENGTHS))
+    longest = {heads: max(job.seq for job in jobs if job.heads == heads) for heads in script.HEADS}
+    assert list(longest.values()) == [32768, 8192]
+
+
 def test_kernel_that_raises_is_a_row(script: Any, tmp_path: Path) -> None:
-    job = script.Job("trn1", "full", 100, "stock", str(tmp_path / "attention.py"))
+    job = script.Job("trn1", "full", "one head", 100, "stock", str(tmp_path / "attention.py"))
     (tmp_path / "attention.py").write_text(RAISES)
     row = script._priced(job)
     assert (row.cells, row.refused) == ((), "raises ZeroDivisionError")

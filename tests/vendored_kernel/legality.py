@@ -44,7 +44,9 @@ def any_traced(value: Traced) -> bool:
 def either(a: Traced, b: Traced) -> Traced:
     if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
         return tuple(either(x, y) for x, y in zip(a, b, strict=True))
-    return a if not any_traced(b) and isinstance(a, tuple) else any_traced(a) or any_traced(b)
+    if a is False or b is False:  # nothing in it is traced, tuple or not
+        return a or b
+    return any_traced(a) or any_traced(b)
 
 
 @dataclass

@@ -26,8 +26,9 @@ from nkifix.emulator import Params, machine
 from nkifix.emulator.memory import Space, Storage
 from nkifix.emulator.observe import Observer, observing
 from tests.differential.calls import CRASHES_BEFORE, ONLY_UPSTREAM, RIGHT_BEFORE
+from tests.vendored_kernel.plans import band, planned
 from vendored_kernel import FlashConfig
-from vendored_kernel.schedule import BLOCK_KEYS, TILE_QUERIES, Kind, Work, band_of, pieces, tiles, work
+from vendored_kernel.schedule import BLOCK_KEYS, TILE_QUERIES, Kind, Work, pieces, tiles, work
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,25 +47,22 @@ def answer(kernel: LoadedKernel, case: Case, inputs: tuple[Array, Array, Array] 
 
 def scheduled(case: Case) -> Work:
     """The work of one query head."""
-    left, _ = case.window_size or (-1, -1)
-    flag = case.use_causal_mask is not False
-    band = band_of(flag, left, case.config.get("windowed_context_encoding", False))
-    return work(band, case.seq_q, case.seq_k, seq_tile_size=min(case.config.get("seq_tile_size", 2048), case.seq_k))
-
-
-def loads(case: Case) -> int:
-    """Transfers of one query head: keys and values once for each group of queries that sees some, queries in tiles."""
-    seen = case.visible()
-    core = case.config.get("attn_core_tile_size", 256)
     size = min(case.config.get("seq_tile_size", 2048), case.seq_k)
-    count = 0
-    for q0, rows in pieces(case.seq_q, core * TILE_QUERIES):
-        for k0, keys in pieces(case.seq_k, size):
-            tile = seen[q0 : q0 + rows, k0 : k0 + keys]
-            if tile.any():
-                count += 1 + len(pieces(keys, BLOCK_KEYS))
-                count += sum(bool(tile[start : start + TILE_QUERIES].any()) for start in range(0, rows, TILE_QUERIES))
-    return count
+    return work(band(case), case.seq_q, case.seq_k, seq_tile_size=size)
+
+
+def transfers(case: Case) -> int:
+    """Loads: of keys and values once for all heads of a group that sees some; of queries once, or for each key tile."""
+    plan, shared = planned(case), case.heads // case.kv_heads
+    seen = case.visible()
+    key_tiles = pieces(case.seq_k, min(case.config.get("seq_tile_size", 2048), case.seq_k))
+    keys = queries = 0
+    for q0, rows in pieces(case.seq_q, plan.tiles * TILE_QUERIES):
+        keys += sum(1 + len(pieces(n, BLOCK_KEYS)) for k0, n in key_tiles if seen[q0 : q0 + rows, k0 : k0 + n].any())
+    for q0, rows in pieces(case.seq_q, TILE_QUERIES):
+        needed = sum(bool(seen[q0 : q0 + rows, k0 : k0 + n].any()) for k0, n in key_tiles)
+        queries += min(1, needed) if plan.holds_queries else needed
+    return case.batch * case.kv_heads * (shared // plan.heads * keys + shared * queries)
 
 
 def executed(seen: Observer) -> Counter[str]:
@@ -95,7 +93,7 @@ def test_answer_is_right_in_both_import_modes_with_the_scheduled_work(
     assert done["nc_transpose"] == heads * expected.transposes
     assert done["exponentials"] == heads * expected.exponentials
     assert done["affine_select"] == heads * (expected.selections + expected.clearings)
-    assert Counter(one.operation for one in seen if "load" in one.operation).total() == heads * loads(case)
+    assert Counter(one.operation for one in seen if "load" in one.operation).total() == transfers(case)
 
 
 @pytest.mark.parametrize("target", ["trn1", "trn2"])
@@ -200,10 +198,8 @@ def test_query_that_sees_no_key_gives_zeros(
 
 def executed_rows(case: Case, key: int, keys: int) -> Array:
     """The queries whose tile executes the tile of ``keys`` keys that holds ``key``."""
-    left, _ = case.window_size or (-1, -1)
-    band = band_of(case.use_causal_mask is not False, left, bool(case.config.get("windowed_context_encoding", False)))
     held = np.zeros(case.seq_q, dtype=np.bool_)
-    for tile in tiles(band, case.seq_q, case.seq_k, seq_tile_size=2048, keys=keys):
+    for tile in tiles(band(case), case.seq_q, case.seq_k, seq_tile_size=2048, keys=keys):
         if tile.k0 <= key < tile.k0 + tile.keys and tile.kind is not Kind.SKIPPED:
             held[tile.q0 : tile.q0 + tile.rows] = True
     return held
