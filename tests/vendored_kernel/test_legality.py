@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vendored_kernel.legality import violations
+from tests.vendored_kernel.legality import Traced, either, violations
 
 KERNEL = Path(__file__).resolve().parents[2] / "vendored_kernel" / "kernel.py"
 
@@ -112,3 +112,17 @@ def test_finds_what_the_tracer_refuses(kernel: str, helper: str, what: str) -> N
 def test_finds_functions_that_are_not_traced(source: str, what: str) -> None:
     assert violations(source) != []
     assert any(what in text for text in violations(source))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "joined"),
+    [
+        pytest.param((True, False), (False, False), (True, False), id="tuples, item by item"),
+        pytest.param(False, (True, False), (True, False), id="nothing traced, and a tuple"),
+        pytest.param((True, False), False, (True, False), id="a tuple, and nothing traced"),
+        pytest.param(True, (True, False), True, id="traced as a whole"),
+        pytest.param((False, False), (True,), True, id="tuples of other lengths"),
+    ],
+)
+def test_what_is_traced_at_either_call_is_traced(one: Traced, other: Traced, joined: Traced) -> None:
+    assert either(one, other) == joined
