@@ -234,10 +234,10 @@ def test_nan_key_reaches_only_rows_that_see_it(mask: Any, key: int, package: Loa
 def allocated(monkeypatch: pytest.MonkeyPatch, kernel: LoadedKernel, case: Case) -> dict[Space, dict[Any, int]]:
     """Bytes in one partition of every tensor that the kernel declares, by memory and by line: the largest there."""
     found: dict[Space, dict[Any, int]] = {Space.SBUF: {}, Space.PSUM: {}, Space.HBM: {}, Space.SHARED_HBM: {}}
-    leave_undefined = Storage.leave_undefined
+    declared = Storage.declared
 
-    def noted(self: Storage) -> None:
-        leave_undefined(self)
+    def noted(kind: Any, name: str) -> Storage:
+        self = declared(kind, name)
         axis = self.partition_axis or 0
         size = int(np.prod(self.shape)) // self.shape[axis] * self.dtype.itemsize
         frame: Any = sys._getframe()
@@ -246,9 +246,10 @@ def allocated(monkeypatch: pytest.MonkeyPatch, kernel: LoadedKernel, case: Case)
         lines = found[self.space]
         place = (frame.f_code.co_name, frame.f_lineno)
         lines[place] = max(size, lines.get(place, 0))
+        return self
 
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "leave_undefined", noted)
+        patch.setattr(Storage, "declared", noted)
         answer(kernel, case)
     return found
 
