@@ -11,7 +11,7 @@ import pytest
 
 from nkifix.emulator import EmulatorWarning, Params, machine
 from nkifix.emulator.machine import Launch, Program
-from tests.emulator.kernels import refuses, running
+from tests.emulator.kernels import hbm, refuses, running, tile
 
 F32 = np.dtype(np.float32)
 
@@ -107,3 +107,43 @@ def test_default_params_hold_in_new_threads() -> None:
     finally:
         machine.set_default(outer)
     assert seen == [Params(target="trn2")]
+
+
+# --------------------------------------------------------------------------------------------- plans
+
+
+def test_plan_is_made_once_for_operands_of_the_same_layout() -> None:
+    made: list[tuple[object, ...]] = []
+
+    def make(*given: object) -> object:
+        made.append(given)
+        return len(made)
+
+    with running():
+        a, b, wide = tile(np.zeros((2, 4))), tile(np.ones((2, 4))), tile(np.zeros((2, 5)))
+        assert [machine.planned(make, (one,), "x") for one in (a, b, a[:, :])] == [1, 1, 1]
+        assert machine.planned(make, (wide,), "x") == 2
+        assert machine.planned(make, (a,), "y") == 3
+        assert machine.planned(make, (a, 1), "x") == 4
+        assert machine.planned(make, (a, 1.0), "x") == 5
+        assert machine.planned(make, (a, True), "x") == 6
+    assert [given[1:] for given in made[:3]] == [("x",), ("x",), ("y",)]
+
+
+def test_plan_is_made_anew_where_more_than_the_layout_counts() -> None:
+    made: list[object] = []
+
+    def make(*given: object) -> int:
+        made.append(given)
+        return len(made)
+
+    with running():
+        beyond = hbm(np.zeros((2, 4)))[0:2, 0:5]
+        assert [machine.planned(make, (beyond,)), machine.planned(make, (beyond,))] == [1, 2]
+        assert [machine.planned(make, (), [1]), machine.planned(make, (), [1])] == [3, 4]
+
+
+def test_plans_are_shared_by_launches_with_the_same_params_only() -> None:
+    assert Launch(Params(), ()).plans is Launch(Params(), (2,)).plans
+    assert Launch(Params(), ()).plans is not Launch(Params(target="trn2"), ()).plans
+    assert Launch(Params(), ()).accepted is not Launch(Params(seed=1), ()).accepted

@@ -92,6 +92,12 @@ class Kind:
         self._layouts: dict[object, Layout] = {}
         self.whole = self.layout(shape, element_strides(shape), partition_axis)
 
+    def holds(self, other: Kind) -> bool:
+        """Whether it can hold every element of the other kind as it is."""
+        if self.dtype is other.dtype:
+            return True
+        return self.dtype is F32 and other.dtype in FLOATS and other.dtype is not TF32
+
     def layout(self, shape: tuple[int, ...], strides: tuple[int, ...], partition_axis: int | None) -> Layout:
         """The layout of a view."""
         key = (shape, strides, partition_axis)

@@ -284,6 +284,8 @@ class Tensor:
             if around.awaited is not values:
                 around.awaited.settle()
             around.awaited = None
+        if storage._lent:
+            storage.recall()
         if storage.waiting is not None:
             loops.settle(storage)
         if not storage.owns_bytes:
@@ -311,12 +313,13 @@ class Tensor:
             self._update_ids(undefined, keep)
 
     def _receive(self, source: Storage) -> None:
-        """Compute an awaited result into the view, rounded to its own dtype and then to this one's."""
+        """Compute an awaited result into the view, which must hold its elements as they are, and lends them to it."""
         own, kind = self.layout.kind, source.kind
         elements = self._values()
         compute = source.take_compute()
         direct = own.element is F32 and kind.element is F32 and not (own.rounds_to_tf32 or kind.rounds_to_tf32)
         values = compute(elements if direct else None)
+        self.storage.lend(self._values, source)
         if values is elements:
             return
         if kind.rounds_to_tf32:

@@ -129,9 +129,21 @@ def _forwarded(name: str) -> property:
     return property(get, put, doc=f"The original's ``{name}``.")
 
 
-_FORWARDED = ("first_write", "owns_bytes", "raw", "waiting")
+_FORWARDED = ("_lent", "first_write", "owns_bytes", "raw", "waiting")
 _OWN = frozenset(
-    {"first_write", "owns_bytes", "waiting", "unwritten", "is_plain", "_compute", "_count", "_elementwise", "_raw"}
+    {
+        "_lent",
+        "_source",
+        "first_write",
+        "owns_bytes",
+        "waiting",
+        "unwritten",
+        "is_plain",
+        "_compute",
+        "_count",
+        "_elementwise",
+        "_raw",
+    }
 )
 """Attributes that stay the original's alone."""
 

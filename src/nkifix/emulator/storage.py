@@ -9,6 +9,7 @@ import itertools
 import linecache
 import math
 import re
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -92,6 +93,8 @@ class Storage:
     _elementwise: Undefined | None = None
     _raw: npt.NDArray[np.uint8] | None = None
     _compute: Compute | None = None
+    _source: Callable[[], Array] | None = None
+    _lent: tuple[weakref.ref[Storage], ...] = ()
 
     def __init__(
         self,
@@ -196,6 +199,9 @@ class Storage:
             if self._compute is not None:
                 compute, self._compute = self._compute, None
                 self._fill(compute)
+            elif self._source is not None:
+                source, self._source = self._source, None
+                self.put(self.array(), source())
         return self._raw
 
     @raw.setter
@@ -213,10 +219,23 @@ class Storage:
             _ = self.raw
 
     def take_compute(self) -> Compute:
-        """How its values are computed, for whoever puts them elsewhere; it then has none itself."""
+        """How its values are computed, for whoever puts them elsewhere and then lends them (:meth:`lend`)."""
         compute, self._compute = self._compute, None
         assert compute is not None
         return compute
+
+    def lend(self, values: Callable[[], Array], borrower: Storage) -> None:
+        """Let ``borrower`` take its elements from here, as long as nothing is written here."""
+        borrower._source = values
+        self._lent = (*self._lent, weakref.ref(borrower))
+
+    def recall(self) -> None:
+        """Let go of who has borrowed elements, with a copy: something is about to be written."""
+        lent, self._lent = self._lent, ()
+        for one in lent:
+            borrower = one()
+            if borrower is not None:
+                _ = borrower.raw
 
     def _fill(self, compute: Compute) -> None:
         elements = self.array()
@@ -314,7 +333,7 @@ class Storage:
         """As it is now: what is written to either does not show in the other."""
         bytes_now = self.raw.copy()
         made = copy.copy(self)
-        made.raw, made.owns_bytes, made.placed = bytes_now, True, None
+        made.raw, made.owns_bytes, made.placed, made._lent = bytes_now, True, None, ()
         if made._elementwise is not None:
             made._elementwise = Undefined(made._elementwise.ids.copy(), made._elementwise.origins)
         return made

@@ -251,7 +251,7 @@ def assign(destination: Tensor, value: object) -> None:
     values: Array | Storage | None = None
     undefined = None
     computes = program().computes
-    if source.storage.is_awaited and source.layout.shape == shape:
+    if source.storage.is_awaited and source.layout.shape == shape and _can_move(source, destination):
         values = source.storage
     elif computes or not source.is_plainly_defined():
         values, undefined = source.read(mask)
@@ -261,6 +261,12 @@ def assign(destination: Tensor, value: object) -> None:
     if undefined is not None:
         undefined = _only_kept(undefined, mask, shape)
     destination.write(values if computes else None, undefined, mask)
+
+
+def _can_move(source: Tensor, destination: Tensor) -> bool:
+    """Whether a whole result may be computed into its destination alone: it is found there as long as need be."""
+    kind = source.layout.kind
+    return source.layout is kind.whole and destination.layout.kind.holds(kind) and destination.storage.placed is None
 
 
 def _check_destination(destination: Tensor) -> None:
