@@ -89,6 +89,17 @@ STATEMENTS: dict[str, Statement] = {
     "kept for later": lambda t, i: t.update(kept=nl.multiply(t["a"], t["b"])),
     "taken later": _set("a", lambda t, i: t["kept"]),
     "taken twice": _set("b", lambda t, i: nl.add(t["kept"], t["kept"])),
+    "matmul into every other column": lambda t, i: assign(
+        t["w"][:, 0:16:2], nl.matmul(t["b"][:, nl.ds(0, 4)], t["b"], transpose_x=True)
+    ),
+    "matmul into a column": lambda t, i: assign(
+        t["w"][:, i % 16], nl.matmul(t["b"][:, nl.ds(0, 4)], t["b"][:, 5], transpose_x=True)
+    ),
+    "exponential into every other column": lambda t, i: assign(
+        t["w"][:, 1:16:2], nisa.activation(np.exp, t["a"], bias=t["s"])
+    ),
+    "exponential into a column": lambda t, i: assign(t["w"][:, i % 16], nisa.activation(np.exp, t["s"])),
+    "tangent into a part": lambda t, i: assign(t["w"][:, nl.ds(3, 8)], nl.tanh(t["a"])),
     "part of a result": _set("a", lambda t, i: nl.add(t["a"], t["b"])[:, nl.ds(i % 4, 4)], None),
     "result in another shape": _set("a", lambda t, i: nl.add(t["a"], t["b"]).reshape((4, 4, 2))[:, :, 1], nl.ds(0, 4)),
     "result with repeated columns": _set("a", lambda t, i: nl.add(t["s"], 1.0).broadcast_to((4, 8))),
@@ -106,18 +117,19 @@ def executed(names: list[str], *, postpones: bool) -> list[Any]:
             "c": tile(np.arange(32).reshape(4, 8) - 9, I32),
             "p": tile(random(4, 8, seed=2), space=Space.PSUM),
             "s": tile(random(4, 1, seed=3)),
+            "w": tile(random(4, 16, seed=4), space=Space.PSUM),
         }
         tiles["kept"] = nl.copy(tiles["a"])
         for number, name in enumerate(names):
             STATEMENTS[name](tiles, number)
-        return [values(tiles[name]) for name in "abcps"] + [values(tiles["kept"])]
+        return [values(tiles[name]) for name in (*"abcpsw", "kept")]
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(sorted(STATEMENTS)), min_size=1, max_size=8))
 def test_postponed_results_have_the_bytes_of_those_computed_at_once(names: list[str]) -> None:
     plain = executed(names, postpones=False)
-    assert [same_bytes(*pair) for pair in zip(executed(names, postpones=True), plain, strict=True)] == [True] * 6
+    assert [same_bytes(*pair) for pair in zip(executed(names, postpones=True), plain, strict=True)] == [True] * 7
 
 
 @pytest.mark.parametrize("name", sorted(STATEMENTS))
@@ -199,3 +211,29 @@ def test_result_is_rounded_to_its_own_dtype_and_then_to_the_tiles(dtype: Any) ->
         taken = tile(np.zeros((1, 1)), dtype)
         taken[:, :] = made
         assert values(taken)[0, 0] == np.float32(exact).astype(BF16).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param((slice(None), slice(0, 128, 2)), id="every other column"),
+        pytest.param((slice(None), slice(0, 64)), id="some columns"),
+        pytest.param((slice(0, 64), slice(64, 128)), id="some rows and columns"),
+    ],
+)
+@pytest.mark.parametrize("name", ["matmul", "exp", "log"])
+def test_where_a_large_result_goes_changes_no_bit(name: str, place: Any) -> None:
+    rows = 128 if place[0] == slice(None) else 64
+
+    def taken(*, postpones: bool) -> Any:
+        with a_program(postpones=postpones):
+            wide = tile(np.zeros((128, 128)), space=Space.PSUM)
+            x, y = tile(random(128, rows)), tile(random(128, 64, seed=1))
+            if name == "matmul":
+                wide[place] = nl.matmul(x, y, transpose_x=True)
+            else:
+                data = tile(np.abs(random(rows, 64)) + 0.1)
+                wide[place] = nisa.activation(getattr(np, name), data, scale=1.5)
+            return values(wide)
+
+    assert same_bytes(taken(postpones=True), taken(postpones=False))

@@ -385,9 +385,16 @@ def _known_name(own: object, allowed: Collection[str]) -> str | None:
     return min((name for name in allowed if name in names), default=None)
 
 
+_EXACT = frozenset({np.add, np.subtract, np.multiply, np.true_divide, np.maximum, np.minimum})
+"""Functions whose results are rounded once: the same bits by whatever loop of numpy's."""
+
+
 def apply(function: Unary | Binary, *values: Array, out: Array | None = None) -> Array:
-    """``function(*values)``, left in ``out`` where one is given and the function can."""
-    if out is not None and isinstance(function, np.ufunc):
+    """``function(*values)``, left in ``out`` where one is given and that changes no bit.
+
+    Numpy has other loops for elements that do not lie side by side, which may round otherwise.
+    """
+    if out is not None and isinstance(function, np.ufunc) and (function in _EXACT or out.flags.c_contiguous):
         left: Array = function(*values, out=out)
         return left
     return function(*values)

@@ -86,7 +86,9 @@ def _product(left: Array, right: Array, out: Array | None) -> Array:
         return multiplied.reshape(a.shape[1], *right.shape[1:])
     if (left is a or right is b) and np.may_share_memory(a, b):
         b = b.copy()  # some versions of numpy multiply a matrix by itself in another order
-    product: Array = np.matmul(a.T, b, out=out)
+    # BLAS writes rows; into anything else numpy multiplies by itself, in another order.
+    in_rows = out is not None and min(out.shape) > 1 and out.strides[-1] == out.itemsize
+    product: Array = np.matmul(a.T, b, out=out if in_rows else None)
     return product
 
 
