@@ -210,8 +210,8 @@ class Observer:
         self._operands.append(accessed(tensor, kept))
         if self._consumers:
             self._reads.append(region(tensor))
-            if storage.is_input:
-                self.inputs.setdefault(storage.serial, Input(storage.name, storage.shape))
+            if storage.is_input and storage.serial not in self.inputs:
+                self.inputs[storage.serial] = Input(storage.name, storage.shape)
         made = self._unplaced.pop(storage.serial, None)
         if made is not None:
             self._settle(made)

@@ -143,7 +143,7 @@ class _Times:
                     ready, last = part.written_end, part.number
         for region in event.writes:
             for part in self._of(region, event):
-                latest = max(part.written_end, part.read_end)
+                latest = part.written_end if part.written_end > part.read_end else part.read_end
                 if latest > ready:
                     ready, last = latest, -1
         return ready, last
@@ -162,7 +162,8 @@ class _Times:
             parts = self._storages.get(region.storage)
             if parts is not None:
                 part = parts.exactly(region)
-                part.read_end = max(part.read_end, end)
+                if end > part.read_end:
+                    part.read_end = end
         for region in event.writes:
             part = self._storages.setdefault(region.storage, _Parts()).exactly(region)
             part.written_end, part.number = end, number

@@ -67,7 +67,7 @@ def fetch(operation: str, tensor: Tensor, mask: Mask = None) -> tuple[Array, Und
         values, undefined = tensor.read(mask)
     watching = observe.observer()
     if watching is not None:
-        watching.read(tensor, observe.kept_box(mask, tensor.shape))
+        watching.read(tensor, None if mask is None else observe.kept_box(mask, tensor.shape))
     if undefined is not None:
         undefined.note_read(operation)
     return values, undefined
@@ -201,7 +201,7 @@ def _note(
 ) -> None:
     watching = observe.observer()
     if watching is not None:
-        kept = observe.kept_box(mask, written.shape)
+        kept = None if mask is None else observe.kept_box(mask, written.shape)
         watching.executed(operation, engine, written, function=function, kept=kept, others=others)
 
 
