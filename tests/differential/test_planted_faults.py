@@ -36,7 +36,7 @@ FAULTS = {
     # scaling
     "no default scale": ("shapes.head_dim**-0.5 if softmax_scale is None", "1.0 if softmax_scale is None", SMALL),
     "scale of zero taken for none": ("if softmax_scale is None else", "if not softmax_scale else", "full, scale 0.0"),
-    "queries not scaled": ("dtype=keys.dtype), scale)", "dtype=keys.dtype), 1.0)", SMALL),
+    "queries not scaled": ("dtype=query.dtype), scale)", "dtype=query.dtype), 1.0)", SMALL),
     "negative scale taken for positive": (
         "if softmax_scale is None else softmax_scale",
         "if softmax_scale is None else abs(softmax_scale)",
@@ -44,20 +44,28 @@ FAULTS = {
     ),
     # softmax state
     "old output does not decay": (
-        "nl.multiply(output, nisa.activation(np.exp, peak, bias=previous, scale=-1.0))",
+        "nl.multiply(output, nisa.activation(np.exp, previous, bias=minus_peak, scale=-1.0))",
         "nl.copy(output)",
         SMALL,
     ),
     "old sum of weights does not decay": (
-        "nisa.activation(np.exp, peak, bias=lse, scale=-1.0)",
-        "nisa.activation(np.exp, peak, bias=peak, scale=-1.0)",
+        "nisa.activation(np.exp, minus_lse, bias=minus_peak, scale=-1.0)",
+        "nisa.activation(np.exp, minus_peak, bias=minus_peak, scale=-1.0)",
         SMALL,
     ),
     "new sum of weights left out": ("np.log, carried, bias=total", "np.log, carried, bias=carried", SMALL),
-    "peak not subtracted": ("nl.multiply(peak, -1.0), q0", "nl.multiply(peak, 0.0), q0", SMALL),
-    "peak of the last key tile alone": ("nl.maximum(previous, highest)", "nl.copy(highest)", "large queries"),
+    "peak not subtracted": (
+        "minus_peak, q0, k0, rows, n_keys, band)\n    for block",
+        "nl.multiply(minus_peak, 0.0), q0, k0, rows, n_keys, band)\n    for block",
+        SMALL,
+    ),
+    "peak of the last key tile alone": (
+        "nl.minimum(previous, minus_highest)",
+        "nl.copy(minus_highest)",
+        "large queries",
+    ),
     "not normalised": (
-        "nl.multiply(output, nisa.activation(np.exp, lse, bias=peak, scale=-1.0))",
+        "nl.multiply(output, nisa.activation(np.exp, minus_peak, bias=minus_lse, scale=-1.0))",
         "nl.copy(output)",
         SMALL,
     ),
@@ -76,7 +84,11 @@ FAULTS = {
         SMALL,
     ),
     # layout
-    "query heads interleaved": ("head = kv_head * shared + i", "head = i * shapes.kv_heads + kv_head", "4/2 heads"),
+    "query heads of another kv head": (
+        "first = kv_head * shared",
+        "first = (shapes.kv_heads - 1 - kv_head) * shared",
+        "4/2 heads",
+    ),
     "first kv head for all": ("k_head = k[batch, kv_head]", "k_head = k[batch, 0]", "4/2 heads"),
     "first batch entry for all": ("v_head = v[batch, kv_head]", "v_head = v[0, kv_head]", "2 x 4/2 heads"),
     "transposed V from the tile's start": (
@@ -90,14 +102,14 @@ FAULTS = {
         "dtype = nl.bfloat16",
         "float32, unmixed",
     ),
-    "running sum in bfloat16": (
-        "lse = nl.full((count, nl.par_dim(TILE_QUERIES), 1), HIDDEN, dtype=np.float32",
-        "lse = nl.full((count, nl.par_dim(TILE_QUERIES), 1), HIDDEN, dtype=nl.bfloat16",
+    "running sum and maximum in bfloat16": (
+        "nl.full(column, -HIDDEN, dtype=np.float32",
+        "nl.full(column, -HIDDEN, dtype=nl.bfloat16",
         SMALL,
     ),
     "running output in bfloat16": (
-        "output = nl.zeros((count, nl.par_dim(TILE_QUERIES), head_dim), dtype=np.float32",
-        "output = nl.zeros((count, nl.par_dim(TILE_QUERIES), head_dim), dtype=nl.bfloat16",
+        "nl.zeros((n_heads, count, nl.par_dim(TILE_QUERIES), head_dim), dtype=np.float32",
+        "nl.zeros((n_heads, count, nl.par_dim(TILE_QUERIES), head_dim), dtype=nl.bfloat16",
         "float32, unmixed",
     ),
     "answer in another dtype": (

@@ -551,13 +551,16 @@ def test_interrupt_leaves_no_worker_behind() -> None:
         fill(x, out)
         return out
 
-    before = signal.getsignal(signal.SIGINT)
-    for _ in range(5):
-        workers._records.clear()
-        with pytest.raises(KeyboardInterrupt):
-            launched(kernel, 4, X)
-        refuse_children()
-    assert signal.getsignal(signal.SIGINT) is before
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        for _ in range(5):
+            workers._records.clear()
+            with pytest.raises(KeyboardInterrupt):
+                launched(kernel, 4, X)
+            refuse_children()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_interrupt_that_the_program_handles_itself_is_handled_once_nobody_works(teams: Team) -> None:
