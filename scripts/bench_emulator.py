@@ -240,9 +240,18 @@ def _peak_here(words: str) -> int:
     if isinstance(result, Crashed):
         print(result.in_words(), file=sys.stderr)
         return 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak if sys.platform == "darwin" else peak * 1024)
+    print(own_peak_bytes())
     return 0
+
+
+def own_peak_bytes() -> int:
+    """Most memory that this program had; getrusage on Linux also counts what its parent had when it was started."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _say(what: str) -> None:

@@ -76,6 +76,13 @@ def test_smoke_run_is_a_table_and_a_valid_document(
     assert "NKIFIX_UPSTREAM is not set: upstream's kernels do not take part" in err
 
 
+def test_peak_is_the_programs_own_not_that_of_its_parent() -> None:
+    held = np.ones(1 << 27, dtype=np.uint8)  # 128 MiB
+    peak = bench_emulator.peak_bytes(Setting(128, 1, "full", head_dim=16))
+    assert (1 << 24) < peak < held.nbytes + (1 << 26)
+    assert bench_emulator.own_peak_bytes() > held.nbytes
+
+
 def test_every_contender_answers_once_in_each_round_in_turns() -> None:
     order: list[str] = []
 
