@@ -124,7 +124,7 @@ def test_plan_is_made_once_for_operands_of_the_same_layout() -> None:
         assert [machine.planned(make, (one,), "x") for one in (a, b, a[:, :])] == [1, 1, 1]
         assert machine.planned(make, (wide,), "x") == 2
         assert machine.planned(make, (a,), "y") == 3
-        assert machine.planned(make, (a, 1), "x") == 4
+        assert [machine.planned(make, (a, number), "x") for number in (1, 2)] == [4, 4]
         assert machine.planned(make, (a, 1.0), "x") == 5
         assert machine.planned(make, (a, True), "x") == 6
     assert [given[1:] for given in made[:3]] == [("x",), ("x",), ("y",)]

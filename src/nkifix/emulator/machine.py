@@ -261,14 +261,14 @@ Plan = TypeVar("Plan")
 def planned(make: Callable[..., Plan], operands: tuple[object, ...], *fixed: object) -> Plan:
     """``make(*operands, *fixed)``, or what it gave before for operands of the same layouts.
 
-    ``make`` checks an instruction's operands and says what follows from their layouts, and from nothing else of them.
-    Operands may be tensors or numbers.
+    ``make`` checks an instruction's operands and says what follows from their layouts, and from nothing else of them;
+    of an operand that is a number, what follows from its type.
     """
     plans = program().launch.plans
     key: list[object] = [make, *fixed]
     for one in operands:
         if not isinstance(one, Tensor):
-            key.append((type(one), one))
+            key.append(type(one))
         elif one.gather is None:
             key.append(one.layout)
         else:

@@ -180,11 +180,6 @@ class Storage:
         return self.kind.is_result
 
     @property
-    def by_engine(self) -> bool:
-        """Whether an engine other than DMA made it, as its result."""
-        return self.kind.role == "computed"
-
-    @property
     def serial(self) -> int:
         """A number that no other storage has."""
         if self._serial is None:
@@ -256,7 +251,7 @@ class Storage:
         """Which elements are undefined; from now on, each is kept track of by itself."""
         if self.unwritten:
             if self.unwritten == self.kind.everywhere:
-                self._elementwise, self._count = self._nowhere_written(), self.size
+                self._elementwise, self._count = Undefined.everywhere(self.shape, self._origin()), self.size
             else:
                 ids: Ids = np.zeros(self.shape, dtype=np.uint8)
                 for box in self.unwritten:
@@ -287,9 +282,6 @@ class Storage:
     @undefined_count.setter
     def undefined_count(self, count: int) -> None:
         self._count = count
-
-    def _nowhere_written(self) -> Undefined:
-        return Undefined.everywhere(self.shape, self._origin())
 
     def _origin(self) -> Origin:
         # The storage itself is not referred to: it must go when the kernel lets go of it, not at some later time.

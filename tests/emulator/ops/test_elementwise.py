@@ -557,6 +557,14 @@ def test_activation_reduce_spoils_the_sum_of_an_undefined_element() -> None:
     assert values(sums)[1, 0] == 2.0
 
 
+@pytest.mark.parametrize("numbers", [(0.0, -0.0), (-0.0, 0.0), (1, 1.0), (np.float32(2), 2.0)])
+def test_number_is_taken_as_it_is_whatever_an_equal_one_gave_before(numbers: tuple[Any, Any]) -> None:
+    for number in (*numbers, *numbers):
+        product = nl.multiply(tile(np.ones((1, 2), dtype=np.int32), np.int32), number)
+        assert product.dtype == numeric.promote(np.dtype(np.int32), numeric.scalar_dtype(number))
+        assert np.signbit(values(product)).tolist() == [[bool(np.signbit(number))] * 2]
+
+
 def test_activation_reduce_may_put_its_sum_into_its_data() -> None:
     x = random(2, 4)
     data = tile(x)

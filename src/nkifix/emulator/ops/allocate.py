@@ -30,7 +30,7 @@ def allocate(shape: Sequence[Any], dtype: Any, space: object, *, name: str = "")
     current = program()
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     space, plan = declare.requested(space)
-    kind = planned(_plan_allocation, sizes, dtype, space)
+    kind = planned(_plan_allocation, (), sizes, tuple(map(type, sizes)), dtype, space)
     if kind.space is Space.SHARED_HBM:
         return current.tensor_type._whole(current.share(kind.shape, kind.dtype, name))
     storage = Storage.declared(kind, name)
@@ -38,14 +38,13 @@ def allocate(shape: Sequence[Any], dtype: Any, space: object, *, name: str = "")
     return current.tensor_type._whole(storage)
 
 
-def _plan_allocation(*given: Any) -> Kind:
-    """Check a declaration's shape, dtype and memory, which come in this order."""
-    *sizes, dtype, space = given
+def _plan_allocation(sizes: tuple[Any, ...], _types: tuple[type, ...], dtype: Any, space: object) -> Kind:
+    """Check a declaration's shape, dtype and memory; a size's type marks the partition dimension."""
     if not all(is_integer(size) and size > 0 for size in sizes):
-        raise KernelFault("", f"a shape is made of positive whole numbers, got {tuple(sizes)!r}")
+        raise KernelFault("", f"a shape is made of positive whole numbers, got {sizes!r}")
     if not isinstance(space, Space):
         raise KernelFault("", f"buffer={space!r} is no memory", next_step="use nl.sbuf, nl.psum or nl.shared_hbm")
-    axis = _partition_axis(tuple(sizes), space) if space.on_chip else None
+    axis = _partition_axis(sizes, space) if space.on_chip else None
     plain = tuple(int(size) for size in sizes)
     stored = numeric.storage_dtype(dtype)
     return kind_of(plain, stored, space, axis, "declared", in_f32=program().launch.in_f32)

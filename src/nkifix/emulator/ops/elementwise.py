@@ -56,13 +56,10 @@ class _Plan(NamedTuple):
     ----------
     work:
         The dtype that is computed in.
-    numbers:
-        The operands that are numbers, in that dtype; None for tiles.
     """
 
     result: Result
     work: np.dtype[Any]
-    numbers: tuple[Array | None, Array | None]
 
 
 def _plan_binary(a: object, b: object, name: str, dtype: object, broadcast_partitions: bool) -> _Plan:
@@ -71,8 +68,7 @@ def _plan_binary(a: object, b: object, name: str, dtype: object, broadcast_parti
         # int32 with uint32 promotes to float32, which cannot hold their bits.
         promoted = functions.working_dtype(name, *_dtypes(a, b))
     work = functions.working_dtype(name, *_dtypes(a, b))
-    first, second = (None if isinstance(one, Tensor) else np.asarray(one).astype(work) for one in (a, b))
-    return _Plan(planned_result(name, shape, result_dtype(dtype, promoted)), work, (first, second))
+    return _Plan(planned_result(name, shape, result_dtype(dtype, promoted)), work)
 
 
 def _common(name: str, a: object, b: object, broadcast_partitions: bool) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -96,8 +92,7 @@ def combine(name: str, a: Tensor, b: Tensor, dtype: np.dtype[Any], kept: Mask) -
 def _combine(plan: _Plan, a: object, b: object, kept: Mask) -> Tensor:
     name = plan.result.operation
     (x, x_undefined), (y, y_undefined) = (
-        (number, None) if number is not None else fetch(name, cast(Tensor, one), kept)
-        for one, number in zip((a, b), plan.numbers)  # noqa: B905  two and two
+        fetch(name, one, kept) if isinstance(one, Tensor) else (np.asarray(one), None) for one in (a, b)
     )
     undefined = None
     if x_undefined is not None or y_undefined is not None:
