@@ -46,18 +46,6 @@ def children(node: cst.CSTNode) -> tuple[cst.CSTNode, ...]:
     return tuple(node.children)
 
 
-@functools.lru_cache(maxsize=64)
-def walk(node: cst.CSTNode) -> tuple[cst.CSTNode, ...]:
-    """Return ``node`` and all below it, in the file's order."""
-    return tuple(_walk(node))
-
-
-def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    yield node
-    for child in children(node):
-        yield from _walk(child)
-
-
 def only_function(source: Source, name: str = KERNEL) -> cst.FunctionDef:
     """Return the one function of that name.
 
@@ -66,7 +54,7 @@ def only_function(source: Source, name: str = KERNEL) -> cst.FunctionDef:
     UnsureError
         There is none, or another one.
     """
-    found = [node for node in walk(source.module) if isinstance(node, cst.FunctionDef) and node.name.value == name]
+    found = [node for node in source.tree.nodes(cst.FunctionDef, source.module) if node.name.value == name]
     if not found:
         raise UnsureError(f"expected a function {name}, found none: this is not the kernel file")
     first, *others = found
@@ -102,8 +90,8 @@ def only_assignment(source: Source, function: cst.FunctionDef, name: str) -> Ass
     """
     found = [
         Assignment(line, value)
-        for line in walk(function)
-        if isinstance(line, (cst.SimpleStatementLine, cst.SimpleStatementSuite))
+        for line in source.tree.walk(function)
+        if type(line) is cst.SimpleStatementLine or type(line) is cst.SimpleStatementSuite
         for statement in line.body
         for value in _values_for(statement, name)
     ]
@@ -141,9 +129,9 @@ def keyword(source: Source, call: cst.BaseExpression, function: str, name: str) 
     raise UnsureError(f"expected a call {function}(…, {name}=…)", source.line(call))
 
 
-def has_assertion(function: cst.FunctionDef, test: str) -> bool:
+def has_assertion(source: Source, function: cst.FunctionDef, test: str) -> bool:
     """Whether ``function`` asserts ``test``."""
-    return any(isinstance(node, cst.Assert) and says(node.test, test) for node in walk(function))
+    return any(says(node.test, test) for node in source.tree.nodes(cst.Assert, function))
 
 
 def replaced(source: Source, node: cst.CSTNode, text: str) -> Edit:

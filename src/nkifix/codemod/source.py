@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import libcst as cst
 from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
+from nkifix.codemod.tree import Tree
 from nkifix.codemod.unsure import UnsureError as UnsureError
 
 _NEWLINE = re.compile(r"\r\n?|\n")
@@ -58,6 +59,7 @@ class Source:
     """The rest of the file, decoded, with its own line endings."""
     module: cst.Module
     """The tree; its nodes are the keys of the positions."""
+    tree: Tree
     _ranges: Mapping[cst.CSTNode, CodeRange]
     _line_starts: tuple[int, ...]
     _cut: tuple[int, ...]
@@ -74,8 +76,8 @@ class Source:
         bom, encoding, text = _decode(data)
         line_starts = (0, *(newline.end() for newline in _NEWLINE.finditer(text)))
         view, cut = _view(text)
-        module, ranges = _parse(view)
-        return cls(data, bom, encoding, text, module, ranges, line_starts, cut)
+        module, tree, ranges = _parse(view)
+        return cls(data, bom, encoding, text, module, tree, ranges, line_starts, cut)
 
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Return where ``node`` starts and ends, without the white space that only surrounds it."""
@@ -181,8 +183,8 @@ def _view(text: str) -> tuple[str, tuple[int, ...]]:
     return "\n".join(lines), tuple(cut)
 
 
-def _parse(view: str) -> tuple[cst.Module, Mapping[cst.CSTNode, CodeRange]]:
-    """Return the tree of ``view`` with its positions.
+def _parse(view: str) -> tuple[cst.Module, Tree, Mapping[cst.CSTNode, CodeRange]]:
+    """Return the tree of ``view``, its nodes and their positions.
 
     Python's own parser goes first, since it refuses what is nested too deeply and says best what is wrong; it makes a
     tree only, nothing is compiled or run.
@@ -192,9 +194,10 @@ def _parse(view: str) -> tuple[cst.Module, Mapping[cst.CSTNode, CodeRange]]:
             warnings.simplefilter("ignore")  # about the file's own escapes and comparisons
             ast.parse(view)
         _refuse_long_statements(view)
-        # The copy that this makes goes deeper into the stack than all that is done with the tree later.
-        wrapper = MetadataWrapper(cst.parse_module(view))
-        ranges = wrapper.resolve(PositionProvider)
+        module = cst.parse_module(view)
+        tree = Tree(module)
+        # LibCST would copy the tree, in case that a node stands at two places: those are refused below.
+        ranges = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
     except SyntaxError as error:
         raise UnsureError(f"it does not parse: {error.msg}", error.lineno) from error
     except cst.ParserSyntaxError as error:
@@ -203,9 +206,9 @@ def _parse(view: str) -> tuple[cst.Module, Mapping[cst.CSTNode, CodeRange]]:
         raise UnsureError("it is nested too deeply to be read safely") from error
     except (ValueError, tokenize.TokenError) as error:
         raise UnsureError(f"it does not parse: {error}") from error
-    if wrapper.module.code != view:
+    if tree.has_repeated_nodes or module.code != view:
         raise UnsureError("the parser does not give the file back as it was")
-    return wrapper.module, ranges
+    return module, tree, ranges
 
 
 def _refuse_long_statements(view: str) -> None:

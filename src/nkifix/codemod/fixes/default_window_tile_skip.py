@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import libcst as cst
 
-from nkifix.codemod.anchors import only_function, replaced, says, walk
+from nkifix.codemod.anchors import only_function, replaced, says
 from nkifix.codemod.fix import Fix, Kind
 from nkifix.codemod.source import Edit, Source, UnsureError
 
@@ -27,7 +27,7 @@ class DefaultWindowTileSkip(Fix):
 
     def find(self, source: Source) -> tuple[Edit, ...]:
         kernel = only_function(source)
-        tests = [node.test for node in walk(kernel) if isinstance(node, cst.If)]
+        tests = [node.test for node in source.tree.nodes(cst.If, kernel)]
         if any(_is_causal(test, "sliding_window <= 0") for test in tests):
             return ()
         wrong = [test for test in tests if _is_causal(test, "sliding_window < 0")]
@@ -35,7 +35,7 @@ class DefaultWindowTileSkip(Fix):
             raise UnsureError(
                 f"expected one if for the causal mask and sliding_window < 0, found {len(wrong)}", source.line(kernel)
             )
-        (operator,) = (node for node in walk(wrong[0]) if isinstance(node, cst.LessThan))
+        (operator,) = source.tree.nodes(cst.LessThan, wrong[0])
         return (replaced(source, operator, "<="),)
 
 

@@ -38,7 +38,7 @@ class HeadGridMismatch(Fix):
 
     def find(self, source: Source) -> tuple[Edit, ...]:
         kernel = only_function(source)
-        missing = [code for test, code in _ASSERTIONS.items() if not has_assertion(kernel, test)]
+        missing = [code for test, code in _ASSERTIONS.items() if not has_assertion(source, kernel, test)]
         if not missing:
             return ()
         anchor = only_assignment(source, kernel, "q_h_per_k_h")

@@ -33,7 +33,7 @@ class KeyTileMultiple(Fix):
 
     def find(self, source: Source) -> tuple[Edit, ...]:
         kernel = only_function(source)
-        if has_assertion(kernel, _TEST):
+        if has_assertion(source, kernel, _TEST):
             return ()
         anchor = only_assignment(source, kernel, "num_large_k_tile")
         if not says(anchor.value, "seqlen_k // LARGE_TILE_SZ"):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import libcst as cst
 
-from nkifix.codemod.anchors import added_behind, keyword, only_assignment, only_function, says, walk
+from nkifix.codemod.anchors import added_behind, keyword, only_assignment, only_function, says
 from nkifix.codemod.fix import Fix, Kind
 from nkifix.codemod.source import Edit, Source, UnsureError
 
@@ -42,21 +42,21 @@ class KeylessRows(Fix):
 
     def find(self, source: Source) -> tuple[Edit, ...]:
         kernel = only_function(source)
-        if any(_clears(node) for node in walk(kernel)):
+        if any(_clears(call) for call in source.tree.nodes(cst.Call, kernel)):
             return ()
         anchor = only_assignment(source, kernel, "out")
         keyword(source, anchor.value, "nl.multiply", "dtype")
         for name, value in (("sliding_window", "left_window_size + 1"), ("i", "i0 * attn_core_tile_size + i1")):
             _require(source, kernel, name, value)
-        ahead = any(isinstance(node, cst.Name) and node.value == _FIELD for node in walk(source.module))
+        ahead = any(name.value == _FIELD for name in source.tree.nodes(cst.Name, source.module))
         return (added_behind(source, anchor, _CODE.format(first=_AHEAD if ahead else _WINDOW)),)
 
 
-def _clears(node: cst.CSTNode) -> bool:
+def _clears(call: cst.Call) -> bool:
     """Whether it is a selection between ``out`` and zero."""
-    if not (isinstance(node, cst.Call) and says(node.func, "nisa.affine_select")):
+    if not says(call.func, "nisa.affine_select"):
         return False
-    given = {argument.keyword.value: argument.value for argument in node.args if argument.keyword is not None}
+    given = {argument.keyword.value: argument.value for argument in call.args if argument.keyword is not None}
     return {"on_true_tile", "on_false_value"} <= set(given) and (
         says(given["on_true_tile"], "out") and says(given["on_false_value"], "0.0")
     )
@@ -64,8 +64,6 @@ def _clears(node: cst.CSTNode) -> bool:
 
 def _require(source: Source, kernel: cst.FunctionDef, name: str, value: str) -> None:
     """Refuse where ``name`` is anything but ``value``."""
-    for statement in walk(kernel):
-        if not (isinstance(statement, cst.Assign) and says(statement.targets[0].target, name)):
-            continue
-        if not says(statement.value, value):
+    for statement in source.tree.nodes(cst.Assign, kernel):
+        if says(statement.targets[0].target, name) and not says(statement.value, value):
             raise UnsureError(f"expected {name} = {value}", source.line(statement))

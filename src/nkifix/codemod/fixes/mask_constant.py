@@ -17,7 +17,6 @@ from nkifix.codemod.anchors import (
     only_function,
     replaced,
     says,
-    walk,
     without_comment,
 )
 from nkifix.codemod.fix import Fix, Kind
@@ -55,7 +54,7 @@ class MaskConstant(Fix):
     def find(self, source: Source) -> tuple[Edit, ...]:
         core = only_function(source, CORE)
         edits = [edit for value in _values(source, core) for edit in _edits(source, value)]
-        helpers = [node for node in walk(source.module) if isinstance(node, cst.FunctionDef)]
+        helpers = source.tree.nodes(cst.FunctionDef, source.module)
         if edits and not any(node.name.value == _HELPER for node in helpers):
             edits.append(added_before(source, core, _CODE))
         return tuple(edits)

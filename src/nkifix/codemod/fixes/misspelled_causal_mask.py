@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import libcst as cst
 
-from nkifix.codemod.anchors import KERNEL, children, only_function, replaced, walk, without_comment
+from nkifix.codemod.anchors import KERNEL, only_function, replaced, without_comment
 from nkifix.codemod.fix import Fix, Kind
 from nkifix.codemod.source import Edit, Source, UnsureError
 
@@ -142,19 +142,14 @@ def _require_fixed(kernel: cst.FunctionDef, uses: tuple[_Use, ...], source: Sour
     )
 
 
-def _names(node: cst.CSTNode, path: tuple[cst.CSTNode, ...]) -> Iterator[tuple[cst.Name, tuple[cst.CSTNode, ...]]]:
-    """Yield every name below ``node`` with the nodes that contain it."""
-    if isinstance(node, cst.Name):
-        yield node, path
-    for child in children(node):
-        yield from _names(child, (*path, node))
-
-
 def _uses(kernel: cst.FunctionDef, source: Source) -> tuple[_Use, ...]:
     """Return where the kernel uses either name, in the file's order; refuse what is no plain assignment or read."""
     uses: list[_Use] = []
-    for name, path in _names(kernel, ()):
-        if name.value not in (RIGHT, WRONG) or _is_label(name, path[-1]):
+    for name in source.tree.nodes(cst.Name, kernel):
+        if name.value not in (RIGHT, WRONG):
+            continue
+        path = source.tree.path(name, kernel)
+        if _is_label(name, path[-1]):
             continue
         if any(isinstance(node, (*_INNER_SCOPES, *_NAMING)) for node in path if node is not kernel):
             raise _not_plain(name, source)
@@ -258,11 +253,11 @@ def _part_without_silenced(part: str) -> str:
 
 def comment_edits(source: Source) -> Iterator[Edit]:
     """Spell "causal mask" right in the comments above, inside and behind the assignments to ``pred_causal``."""
-    for statement in walk(source.module):
-        if isinstance(statement, cst.SimpleStatementLine) and _statement_binds(statement, _COMMENTED_NAME):
-            for node in walk(statement):
-                match = _WRONG_COMMENT.fullmatch(node.value) if isinstance(node, cst.Comment) else None
+    for statement in source.tree.nodes(cst.SimpleStatementLine, source.module):
+        if _statement_binds(statement, _COMMENTED_NAME):
+            for comment in source.tree.nodes(cst.Comment, statement):
+                match = _WRONG_COMMENT.fullmatch(comment.value)
                 if match:
                     word = match[1]
-                    start, _ = source.span(node)
+                    start, _ = source.span(comment)
                     yield Edit(start + match.start(1), word, word[:2] + word[3] + word[2] + word[4:])

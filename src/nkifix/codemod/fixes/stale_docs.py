@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import libcst as cst
 
-from nkifix.codemod.anchors import only_function, walk
+from nkifix.codemod.anchors import only_function
 from nkifix.codemod.fix import Fix, Kind
 from nkifix.codemod.fixes.misspelled_causal_mask import comment_edits
 from nkifix.codemod.source import Edit, Source
@@ -61,10 +61,10 @@ def _docstring(function: cst.FunctionDef) -> cst.SimpleString | None:
 
 def _field_edits(source: Source) -> Iterator[Edit]:
     """Say that the field is unused, where it is and nothing stands behind it."""
-    if sum(isinstance(node, cst.Name) and node.value == _UNUSED_FIELD for node in walk(source.module)) != 1:
+    if sum(name.value == _UNUSED_FIELD for name in source.tree.nodes(cst.Name, source.module)) != 1:
         return
-    for line in walk(source.module):
-        if isinstance(line, cst.SimpleStatementLine) and isinstance(line.body[-1], cst.AnnAssign):
+    for line in source.tree.nodes(cst.SimpleStatementLine, source.module):
+        if isinstance(line.body[-1], cst.AnnAssign):
             target = line.body[-1].target
             trailing = line.trailing_whitespace
             if isinstance(target, cst.Name) and target.value == _UNUSED_FIELD and trailing.comment is None:

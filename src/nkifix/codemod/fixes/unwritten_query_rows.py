@@ -32,7 +32,7 @@ class UnwrittenQueryRows(Fix):
 
     def find(self, source: Source) -> tuple[Edit, ...]:
         kernel = only_function(source)
-        if has_assertion(kernel, _TEST):
+        if has_assertion(source, kernel, _TEST):
             return ()
         anchor = only_assignment(source, kernel, "n_tile_q")
         if not says(anchor.value, "seqlen_q // B_P_SIZE"):

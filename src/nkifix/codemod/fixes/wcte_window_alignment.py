@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import libcst as cst
 
-from nkifix.codemod.anchors import CORE, KERNEL, only_function, replaced, says, walk
+from nkifix.codemod.anchors import CORE, KERNEL, only_function, replaced, says
 from nkifix.codemod.fix import Fix, Kind
 from nkifix.codemod.source import Edit, Source, UnsureError
 
@@ -32,14 +32,14 @@ class WcteWindowAlignment(Fix):
 
     def find(self, source: Source) -> tuple[Edit, ...]:
         functions = {name: only_function(source, name) for name in _TILES}
-        names = (node.value for node in walk(source.module) if isinstance(node, cst.Name))
+        names = (name.value for name in source.tree.nodes(cst.Name, source.module))
         if _FIELD not in names:
             return ()
         return tuple(edit for name, function in functions.items() for edit in _edits(source, function, _TILES[name]))
 
 
 def _edits(source: Source, function: cst.FunctionDef, tile: str) -> tuple[Edit, ...]:
-    tests = [node for node in walk(function) if isinstance(node, cst.Comparison) and len(node.comparisons) == 1]
+    tests = [node for node in source.tree.nodes(cst.Comparison, function) if len(node.comparisons) == 1]
     for test in tests:
         if _compares(test, f"({tile} + 1) * B_P_SIZE + sliding_window", cst.GreaterThan):
             return ()
@@ -48,7 +48,7 @@ def _edits(source: Source, function: cst.FunctionDef, tile: str) -> tuple[Edit, 
     if len(wrong) != 1:
         where = source.line(wrong[1] if wrong else function)
         raise UnsureError(f"expected one test {expected} >= … in {function.name.value}, found {len(wrong)}", where)
-    (number,) = (node for node in walk(wrong[0].left) if isinstance(node, cst.Name) and node.value == tile)
+    (number,) = (name for name in source.tree.nodes(cst.Name, wrong[0].left) if name.value == tile)
     edits = (replaced(source, number, f"({tile} + 1)"), replaced(source, wrong[0].comparisons[0].operator, ">"))
     return _broken_line(source, wrong[0], edits) or edits
 
