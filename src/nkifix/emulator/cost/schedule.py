@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,101 +72,34 @@ class Schedule:
 
 
 class _Part:
-    """A region of a storage: until when it is being written, by which instruction, and until when it is read."""
+    """A region of a storage: until when it is being written, by which instruction, and until when it is read.
 
-    __slots__ = ("number", "read_end", "written_end")
+    Attributes
+    ----------
+    near:
+        The parts of the storage that have an element in common with this one, itself among them.
+    """
+
+    __slots__ = ("near", "number", "read_end", "written_end")
 
     def __init__(self) -> None:
         self.written_end = 0.0
         self.number = -1
         self.read_end = 0.0
+        self.near = [self]
 
 
-class _Parts:
-    """The regions of one storage that were used so far.
+class _Parts(dict[Region, _Part]):
+    """The regions of one storage that were used so far."""
 
-    Most are equal or disjoint, and found by one look-up; those that overlap others are few, and looked through.
-    """
-
-    __slots__ = ("_apart", "_wide")
-
-    def __init__(self) -> None:
-        self._apart: dict[Region, _Part] = {}
-        self._wide: dict[Region, _Part] = {}
-
-    def exactly(self, region: Region) -> _Part:
-        """The part that is ``region`` itself."""
-        known = self._apart.get(region)
-        if known is None and self._wide:
-            known = self._wide.get(region)
-        if known is not None:
-            return known
-        touched = [other for other in self._apart if region.overlaps(other)]
-        covering = [other for other in touched if _covers(other, region)]
-        for other in covering:
-            self._wide[other] = self._apart.pop(other)
+    def __missing__(self, region: Region) -> _Part:
         part = _Part()
-        (self._apart if len(covering) == len(touched) else self._wide)[region] = part
+        for other, theirs in self.items():
+            if region.overlaps(other):
+                part.near.append(theirs)
+                theirs.near.append(part)
+        self[region] = part
         return part
-
-    def touching(self, region: Region) -> list[_Part]:
-        """The parts that overlap ``region``."""
-        known = self._apart.get(region)
-        if known is not None and not self._wide:
-            return [known]
-        part = self.exactly(region)
-        found = [wide for other, wide in self._wide.items() if region.overlaps(other)]
-        if region in self._apart:
-            found.append(part)
-        else:
-            found += [apart for other, apart in self._apart.items() if region.overlaps(other)]
-        return found
-
-
-def _covers(one: Region, other: Region) -> bool:
-    in_rows = one.row <= other.row and other.row_end <= one.row_end
-    return in_rows and one.start <= other.start and other.end <= one.end
-
-
-class _Times:
-    """Until when each part of each storage is being written, and read."""
-
-    def __init__(self) -> None:
-        self._storages: dict[int, _Parts] = {}
-
-    def ready(self, event: Event) -> tuple[float, int]:
-        """When operands are written and destinations free; and which instruction wrote the latest operand, or -1."""
-        ready, last = 0.0, -1
-        for region in event.reads:
-            for part in self._of(region, event):
-                if part.written_end > ready:
-                    ready, last = part.written_end, part.number
-        for region in event.writes:
-            for part in self._of(region, event):
-                latest = part.written_end if part.written_end > part.read_end else part.read_end
-                if latest > ready:
-                    ready, last = latest, -1
-        return ready, last
-
-    def _of(self, region: Region, event: Event) -> Iterable[_Part]:
-        parts = self._storages.get(region.storage)
-        if parts is None:
-            if region.storage in event.inputs:
-                return ()  # there from the start
-            parts = self._storages[region.storage] = _Parts()
-        return parts.touching(region)
-
-    def note(self, event: Event, end: float, number: int) -> None:
-        """Remember an event that ends at ``end``."""
-        for region in event.reads:
-            parts = self._storages.get(region.storage)
-            if parts is not None:
-                part = parts.exactly(region)
-                if end > part.read_end:
-                    part.read_end = end
-        for region in event.writes:
-            part = self._storages.setdefault(region.storage, _Parts()).exactly(region)
-            part.written_end, part.number = end, number
 
 
 class _Step(NamedTuple):
@@ -293,7 +226,7 @@ class Scheduler:
         self.target = target
         self._spans: list[Span] = []
         self._machine = _Machine(CHIPS[target], self._spans if spans else None)
-        self._times = _Times()
+        self._storages: dict[int, _Parts] = {}
         self._program: tuple[int, ...] | None = None
         self._began = 0.0
         self._latency = 0.0
@@ -302,11 +235,49 @@ class Scheduler:
     def __call__(self, event: Event) -> None:
         """Put one event on its engine."""
         if event.program != self._program:
-            self._program, self._times, self._began = event.program, _Times(), self._latency
-        ready, waited_for = self._times.ready(event)
-        end = self._machine.run(event.instruction, max(ready, self._began), waited_for, self._number)
-        self._times.note(event, end, self._number)
-        self._latency = max(self._latency, end)
+            self._begin(event.program)
+        storages = self._storages
+        read = []
+        for region in event.reads:
+            parts = storages.get(region.storage)
+            if parts is None:
+                if region.storage in event.inputs:
+                    continue  # there from the start
+                parts = storages[region.storage] = _Parts()
+            read.append(parts[region])
+        written = []
+        for region in event.writes:
+            parts = storages.get(region.storage)
+            if parts is None:
+                parts = storages[region.storage] = _Parts()
+            written.append(parts[region])
+        self._run(event.instruction, read, written)
+
+    def _begin(self, program: tuple[int, ...]) -> None:
+        """Start another program, with memory of its own."""
+        self._program, self._storages, self._began = program, {}, self._latency
+
+    def _run(self, one: Instruction, read: Sequence[_Part], written: Sequence[_Part]) -> None:
+        """Run an instruction when its operands are written and its destinations free."""
+        ready, last = self._began, -1
+        for part in read:
+            for near in part.near:
+                if near.written_end > ready:
+                    ready, last = near.written_end, near.number
+        for part in written:
+            for near in part.near:
+                if near.written_end > ready:
+                    ready, last = near.written_end, -1
+                if near.read_end > ready:
+                    ready, last = near.read_end, -1
+        end = self._machine.run(one, ready, last, self._number)
+        for part in read:
+            if end > part.read_end:
+                part.read_end = end
+        for part in written:
+            part.written_end, part.number = end, self._number
+        if end > self._latency:
+            self._latency = end
         self._number += 1
 
     @property
