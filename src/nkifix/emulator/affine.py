@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.symbols import Affine, Comparison, Nonlinear, QuasiAffine
+from nkifix.emulator.traced import Traced
 
 Mask: TypeAlias = npt.NDArray[np.bool_] | Literal[False] | None
 """Evaluated mask: None keeps everything, False drops everything, an array decides per element."""
@@ -114,7 +115,7 @@ class AffineIndex:
             return AffineIndex(self.const + sign * other.const, coeffs, self.extents)
         if is_integer(other):
             # What is not affine stays so in the sum: it may be an index, but no mask.
-            constant = other if isinstance(other, QuasiAffine) else int(other)
+            constant = other if isinstance(other, QuasiAffine) or type(other) is Traced else int(other)
             return AffineIndex(self.const + sign * constant, self.coeffs, self.extents)
         if not isinstance(other, AffineIndex):
             return NotImplemented
@@ -238,6 +239,13 @@ class Predicate:
 
     def __bool__(self) -> NoReturn:
         _no_truth_value()
+
+    @property
+    def effect(self) -> str:
+        """Of a single comparison: whether it "keeps all" or "keeps none" of its index space, or "cuts" it."""
+        ((expression, relation),) = self.terms
+        always = _always(relation, *expression.bounds())
+        return "cuts" if always is None else "keeps all" if always else "keeps none"
 
     def evaluate(self) -> Mask:
         """The mask as None, False, or an array that broadcasts to the index space."""

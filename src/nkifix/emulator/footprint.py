@@ -63,6 +63,33 @@ class Footprint:
     timeline: list[Sample]
 
 
+class Stretch:
+    """A part of a timeline that begins and ends alike, to be repeated.
+
+    Parameters
+    ----------
+    samples:
+        What was held meanwhile.
+    sbuf_bytes, psum_bytes:
+        What was held before, and then again.
+    """
+
+    def __init__(self, samples: list[Sample], sbuf_bytes: int, psum_bytes: int) -> None:
+        self._samples = {(sbuf_bytes, psum_bytes): samples}
+        self._begin = (sbuf_bytes, psum_bytes)
+        self.most_sbuf_bytes = max([one.sbuf_bytes for one in samples], default=sbuf_bytes) - sbuf_bytes
+
+    def from_(self, sbuf_bytes: int, psum_bytes: int) -> list[Sample]:
+        """The samples where that much is held before."""
+        known = self._samples.get((sbuf_bytes, psum_bytes))
+        if known is None:
+            sbuf, psum = sbuf_bytes - self._begin[0], psum_bytes - self._begin[1]
+            first = self._samples[self._begin]
+            known = [Sample(one.file, one.line, one.sbuf_bytes + sbuf, one.psum_bytes + psum) for one in first]
+            self._samples[sbuf_bytes, psum_bytes] = known
+        return known
+
+
 @dataclass(eq=False)
 class _Recording:
     """A launch that is being measured."""
@@ -100,6 +127,13 @@ class _Recording:
             self.shared[key] += by
             changed += (self.shared[key] > 0) - before
         self.change(space, changed * bytes_per_tile)
+
+    def repeat(self, stretch: Stretch) -> None:
+        samples = stretch.from_(self.held[Space.SBUF], self.held[Space.PSUM])
+        self.timeline += samples
+        if self.spill is None and stretch.most_sbuf_bytes + self.held[Space.SBUF] > self.limits.sbuf_usable_bytes:
+            over = next(one for one in samples if one.sbuf_bytes > self.limits.sbuf_usable_bytes)
+            self.spill = f"{over.file}:{over.line}"
 
     def footprint(self) -> Footprint:
         return Footprint(
@@ -144,6 +178,29 @@ def launched(limits: CoreLimits) -> Iterator[None]:
 def is_measured() -> bool:
     """Whether the running launch is measured."""
     return _recording.get() is not None
+
+
+def mark() -> tuple[int, int, int]:
+    """Where the timeline stands: its length, and the bytes per partition of SBUF and PSUM that are held."""
+    recording = _recording.get()
+    if recording is None:
+        return 0, 0, 0
+    return len(recording.timeline), recording.held[Space.SBUF], recording.held[Space.PSUM]
+
+
+def stretch_since(begin: tuple[int, int, int]) -> Stretch | None:
+    """What the timeline shows since a :func:`mark`; None unless as much is held as then."""
+    recording = _recording.get()
+    if mark()[1:] != begin[1:]:
+        return None
+    return Stretch([] if recording is None else recording.timeline[begin[0] :], *begin[1:])
+
+
+def repeat(stretch: Stretch) -> None:
+    """Take that as happening again."""
+    recording = _recording.get()
+    if recording is not None:
+        recording.repeat(stretch)
 
 
 def lives(storage: Storage, tiles: int | frozenset[Address], bytes_per_tile: int) -> None:

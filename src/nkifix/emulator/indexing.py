@@ -23,9 +23,10 @@ from nkifix.emulator.machine import params
 from nkifix.emulator.memory import Gather, Space, Tensor
 from nkifix.emulator.numeric import INTEGERS
 from nkifix.emulator.symbols import Affine, Nonlinear, QuasiAffine
+from nkifix.emulator.traced import Traced, plain
 from nkifix.emulator.undefined import Undefined, merge
 
-_PLAIN = frozenset({int, Affine, QuasiAffine, LoopIndex})
+_PLAIN = frozenset({int, Affine, QuasiAffine, LoopIndex, Traced})
 """Types of integers that any index may be made of; others are looked at more closely."""
 
 
@@ -103,20 +104,44 @@ def view(tensor: Tensor, key: Any) -> Tensor:
     """
     parts = key if type(key) is tuple else (key,)
     form, starts = _form(parts) if tensor.gather is None else (None, [])
+    known: _Form | None = None
     if form is not None:
-        known: _Form | None = tensor.layout.views.get(form)
+        known = tensor.layout.views.get(form)
+        if known is None and Traced in map(type, starts):
+            known = _found(tensor, parts, form)
         if known is not None:
             offset = tensor.offset
             for start, (step, low, high) in zip(starts, known.places):  # noqa: B905  as many, by construction
-                if not low <= start <= high:
+                if type(start) is Traced:
+                    if not start.is_within(low, high):
+                        break
+                elif not low <= start <= high:
                     break
                 offset += start * step
             else:
                 return tensor._of(tensor.storage, known.layout, offset)
     made = _view(tensor, parts)
-    if form is not None and made.gather is None and form not in tensor.layout.views:
+    if form is not None and made.gather is None and known is None:
         tensor.layout.views[form] = _Form(made.layout, _places(tensor, parts))
     return made
+
+
+def _found(tensor: Tensor, parts: tuple[Any, ...], form: object) -> _Form | None:
+    """What an index of that form gives, found with the values that its traced numbers have now; None where it leaves
+    the bounds.
+    """
+    now = tuple([_untraced(part) for part in parts])
+    view(tensor, now)
+    known: _Form | None = tensor.layout.views.get(form)
+    return known
+
+
+def _untraced(part: Any) -> Any:
+    if type(part) is DynamicSlice:
+        return DynamicSlice(plain(part.start), part.size)
+    if type(part) is AffineIndex:
+        return AffineIndex(plain(part.const), part.coeffs, part.extents)
+    return slice(plain(part.start), plain(part.stop)) if type(part) is slice else plain(part)
 
 
 class _Form(NamedTuple):
@@ -132,13 +157,13 @@ class _Form(NamedTuple):
     places: tuple[tuple[int, int, int], ...]
 
 
-def _form(parts: tuple[Any, ...]) -> tuple[tuple[object, ...] | None, list[int]]:
+def _form(parts: tuple[Any, ...]) -> tuple[tuple[object, ...] | None, list[Any]]:
     """What the shape and the strides of a view depend on, and the numbers that only its offset depends on.
 
     None for an index that must be looked at more closely.
     """
     form: list[object] = []
-    starts: list[int] = []
+    starts: list[Any] = []
     for part in parts:
         kind = type(part)
         if kind is DynamicSlice:
@@ -150,7 +175,7 @@ def _form(parts: tuple[Any, ...]) -> tuple[tuple[object, ...] | None, list[int]]
             start, stop = part.start or 0, part.stop
             if part.step is not None or type(stop) not in _PLAIN or type(start) not in _PLAIN:
                 return None, starts
-            own = int(stop) - int(start)
+            own = int(stop - start)
         elif kind in _PLAIN:
             start, own = part, _INTEGER
         elif kind is AffineIndex:
@@ -163,7 +188,7 @@ def _form(parts: tuple[Any, ...]) -> tuple[tuple[object, ...] | None, list[int]]
         if type(start) not in _PLAIN:
             return None, starts
         form.append(own)
-        starts.append(int(start))
+        starts.append(start if type(start) is Traced else int(start))
     return tuple(form), starts
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from nkifix.emulator.addresses import Box, box, element_strides, names_twice
 from nkifix.emulator.numeric import F32, FLOATS, TF32, Array, element_dtype
+from nkifix.emulator.traced import Traced
 
 if TYPE_CHECKING:
     from nkifix.emulator.memory import Space
@@ -183,8 +184,10 @@ class Layout:
         self._boxes: dict[int, tuple[Box, bool]] = {}
         self._blank: Array | None = None
 
-    def box(self, offset: int) -> tuple[Box, bool]:
+    def box(self, offset: Any) -> tuple[Box, bool]:
         """The box around the view in its storage's dimensions, and whether the view fills it."""
+        if type(offset) is Traced:
+            offset = int(offset)
         known = self._boxes.get(offset)
         if known is None:
             if len(self._boxes) > _MOST:
@@ -192,9 +195,11 @@ class Layout:
             known = self._boxes[offset] = box(self.kind.shape, offset, self.shape, self.strides)
         return known
 
-    def first_partition(self, offset: int) -> int:
+    def first_partition(self, offset: Any) -> int:
         """The partition of the storage that the view's first element lies in; 0 in HBM."""
-        return offset // self.kind.row % self.kind.partitions
+        if type(offset) is Traced:
+            return offset.partition(self.kind.row, self.kind.partitions)
+        return int(offset // self.kind.row % self.kind.partitions)
 
     @property
     def blank(self) -> Array:

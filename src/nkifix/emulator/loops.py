@@ -20,6 +20,7 @@ from nkifix.emulator.symbols import Affine
 
 if TYPE_CHECKING:
     from nkifix.emulator.memory import Storage
+    from nkifix.emulator.repeats import Recording
 
 
 Waiting: TypeAlias = tuple[tuple[int, ...], Callable[[], Any]]
@@ -85,9 +86,11 @@ class Nest:
         Whether a reduction is being applied, which may write an element again.
     awaited:
         The last instruction's result, if its values are still to be computed.
+    recording:
+        The call that is being recorded, if one is (see :mod:`nkifix.emulator.repeats`).
     """
 
-    __slots__ = ("awaited", "levels", "parallel", "reducing", "shuffler", "watched")
+    __slots__ = ("awaited", "levels", "parallel", "recording", "reducing", "shuffler", "watched")
 
     def __init__(self, grid: Level, *, shuffler: np.random.Generator | None = None, watched: bool = True) -> None:
         self.levels = [grid]
@@ -96,6 +99,7 @@ class Nest:
         self.watched = watched
         self.reducing = False
         self.awaited: Storage | None = None
+        self.recording: Recording | None = None
 
     def enter(self, level: Level) -> None:
         """Begin a loop."""
@@ -121,6 +125,13 @@ _nest: ContextVar[Nest | None] = ContextVar("nest", default=None)
 
 nest = _nest.get
 """The loops around the running statement; None where no kernel runs."""
+
+
+def depends_on_more() -> None:
+    """Note that the running call does, or depends on, what a record of it would not show."""
+    current = nest()
+    if current is not None and current.recording is not None:
+        current.recording.fail()
 
 
 @contextmanager
@@ -175,6 +186,9 @@ def is_first_iteration(indices: object) -> bool:
     """
     given = indices if isinstance(indices, (tuple, list)) else (indices,)
     current = nest()
+    if current is not None and current.recording is not None:
+        current.recording.fail()
+    given = [_original(index) for index in given]
     for index in given:
         ended = isinstance(index, LoopIndex) and current is not None and index.level not in current.levels
         if ended or not isinstance(index, (int, np.integer)) or isinstance(index, bool):
@@ -185,6 +199,12 @@ def is_first_iteration(indices: object) -> bool:
                 next_step="pass the variables of the for loops around it: loop_indices=[i, j]",
             )
     return all(index.level.ordinal == 0 if isinstance(index, LoopIndex) else index == 0 for index in given)
+
+
+def _original(index: Any) -> Any:
+    """The index that a traced number stands for (:mod:`nkifix.emulator.traced`)."""
+    origin = getattr(index, "origin", None)
+    return index if origin is None else origin
 
 
 # ---------------------------------------------------------------------------------------------- reductions

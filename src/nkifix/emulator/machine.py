@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from nkifix.emulator.hardware import TARGETS, CoreLimits
 from nkifix.emulator.location import kernel_frame, kernel_position
 from nkifix.emulator.memory import Space, Storage, Tensor
 from nkifix.emulator.params import Params
+
+if TYPE_CHECKING:
+    from nkifix.emulator.repeats import Repeats
 
 
 @dataclass(eq=False)
@@ -55,6 +58,8 @@ class Launch:
         tensor in shared HBM, say.
     in_worker:
         Whether other programs run in other processes, which know the outputs so far and no others.
+    repeats:
+        Calls that are recorded; None where calls compute, or where iterations run in other orders.
     """
 
     params: Params
@@ -68,12 +73,18 @@ class Launch:
     places: dict[object, Any] = field(default_factory=dict)
     needs_order: bool = False
     in_worker: bool = False
+    repeats: Repeats | None = field(init=False)
     level: loops.Level = field(init=False)
     shuffler: np.random.Generator | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.level = loops.Level(parallel=math.prod(self.grid) > 1)
         self.accepted, self.plans = _found_with(self.params)
+        self.repeats = None
+        if not self.params.arithmetic and self.params.order == "program":
+            from nkifix.emulator.repeats import Repeats
+
+            self.repeats = Repeats()
         self.shuffler = np.random.default_rng(self.params.seed) if self.params.order == "shuffled" else None
 
     @functools.cached_property

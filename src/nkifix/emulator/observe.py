@@ -12,13 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from nkifix.emulator.engines import Engine
+from nkifix.emulator.layout import Layout
 from nkifix.emulator.location import kernel_position
-from nkifix.emulator.memory import Space, Tensor
+from nkifix.emulator.memory import Space, Storage, Tensor
+from nkifix.emulator.traced import Form, plain
+
+if TYPE_CHECKING:
+    from nkifix.emulator.repeats import Recording
 
 
 class Accessed(NamedTuple):
@@ -137,10 +142,14 @@ class Event(NamedTuple):
     inputs: Mapping[int, Input]
 
 
-class _Pending:
-    """An instruction whose result may still be placed elsewhere; with :attr:`instruction`, that is settled."""
+class Pending:
+    """An instruction whose result may still be placed elsewhere; with :attr:`instruction`, that is settled.
+
+    Its places are noted while a call is recorded (see :mod:`nkifix.emulator.repeats`).
+    """
 
     __slots__ = (
+        "count",
         "engine",
         "function",
         "instruction",
@@ -148,9 +157,11 @@ class _Pending:
         "operation",
         "place",
         "program",
+        "read_places",
         "reads",
         "result",
         "writes",
+        "written_places",
     )
 
     def __init__(self, operation: str, function: str, engine: Engine, result: Accessed) -> None:
@@ -164,6 +175,9 @@ class _Pending:
         self.reads: tuple[Region, ...] = ()
         self.writes: tuple[Region, ...] = ()
         self.instruction: Instruction | None = None
+        self.count: list[int] = []
+        self.read_places: list[Place] = []
+        self.written_places: list[Place] = []
 
     def key(self) -> tuple[object, ...]:
         """Equal for equal instructions, and quick to compare: of equal operands there is one object."""
@@ -173,6 +187,41 @@ class _Pending:
 
 Consumer = Callable[[Event], None]
 """Takes the events of a launch, one by one, in order."""
+
+Place: TypeAlias = tuple[int, Layout, Form]
+"""Where a recorded instruction reads or writes: serial number of the storage, layout and offset of the view."""
+
+
+class Repetition(NamedTuple):
+    """The instructions of a call that was recorded, to be executed again.
+
+    Attributes
+    ----------
+    steps:
+        Instruction, and the numbers of the regions that it reads and writes.
+    regions:
+        Regions of tensors that live in the call alone, and are new each time; None for those of other tensors.
+    """
+
+    steps: tuple[tuple[Instruction, tuple[int, ...], tuple[int, ...]], ...]
+    regions: tuple[Region | None, ...]
+
+
+@runtime_checkable
+class Repeater(Protocol):
+    """A consumer that can take all events of a repeated call at once."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event."""
+
+    def repeat(
+        self,
+        repetition: Repetition,
+        others: Sequence[tuple[int, Region]],
+        program: tuple[int, ...],
+        inputs: Mapping[int, Input],
+    ) -> None:
+        """Take the events of a call; ``others`` are the regions that the repetition leaves open, by number."""
 
 
 class Observer:
@@ -198,11 +247,14 @@ class Observer:
         self.inputs: dict[int, Input] = {}
         self._events: list[Event] | None = [] if sequence else None
         self._consumers = [*consumers, *([] if self._events is None else [self._events.append])]
-        self._queue: deque[_Pending] = deque()
+        self._queue: deque[Pending] = deque()
         self._counted: dict[tuple[object, ...], tuple[Instruction, list[int]]] = {}
         self._operands: list[Accessed] = []
         self._reads: list[Region] = []
-        self._unplaced: dict[int, _Pending] = {}
+        self._unplaced: dict[int, Pending] = {}
+        self._repeaters = [one for one in self._consumers if isinstance(one, Repeater)]
+        self._read_places: list[Place] = []
+        self.recording: Recording | None = None
 
     def read(self, tensor: Tensor, kept: tuple[int, ...] | None = None) -> None:
         """Note an operand of the coming instruction."""
@@ -210,11 +262,18 @@ class Observer:
         self._operands.append(accessed(tensor, kept))
         if self._consumers:
             self._reads.append(region(tensor))
-            if storage.is_input and storage.serial not in self.inputs:
-                self.inputs[storage.serial] = Input(storage.name, storage.shape)
+            if storage.is_input:
+                self.note_input(storage)
+        if self.recording is not None:
+            self._read_places.append(self.recording.place(tensor))
         made = self._unplaced.pop(storage.serial, None)
         if made is not None:
             self._settle(made)
+
+    def note_input(self, storage: Storage) -> None:
+        """Note that a storage is an argument of the launch."""
+        if storage.serial not in self.inputs:
+            self.inputs[storage.serial] = Input(storage.name, storage.shape)
 
     def executed(
         self,
@@ -227,7 +286,7 @@ class Observer:
         others: Sequence[Tensor] = (),
     ) -> None:
         """Note an instruction: what was read since the last one are its operands; it also wrote ``others``."""
-        made = _Pending(operation, function, engine, accessed(result, kept))
+        made = Pending(operation, function, engine, accessed(result, kept))
         made.operands = tuple(self._operands)
         made.program = self.program
         self._operands.clear()
@@ -236,6 +295,10 @@ class Observer:
             made.writes = tuple([region(tensor) for tensor in (result, *others)])
             self._reads.clear()
             self._queue.append(made)
+        if self.recording is not None:
+            made.read_places, self._read_places = self._read_places, []
+            made.written_places = [self.recording.place(tensor) for tensor in (result, *others)]
+            self.recording.executed(made)
         if result.storage.auto_placed:
             self._unplaced[result.storage.serial] = made
         else:
@@ -252,16 +315,18 @@ class Observer:
         made.result = accessed(destination, None if shape == destination.shape else shape)
         if self._consumers:
             made.writes = (region(destination), *made.writes[1:])
+        if self.recording is not None:
+            made.written_places[:1] = [self.recording.place(destination)]
         self._settle(made)
 
-    def _settle(self, made: _Pending) -> None:
+    def _settle(self, made: Pending) -> None:
         key = made.key()
         counted = self._counted.get(key)
         if counted is None:
             one = Instruction(made.operation, made.function, made.engine, made.result, made.operands, *made.place)
             counted = self._counted[key] = (one, [0])
-        counted[1][0] += 1
-        made.instruction = counted[0]
+        made.instruction, made.count = counted
+        made.count[0] += 1
         self._hand_on()
 
     def _hand_on(self) -> None:
@@ -279,6 +344,28 @@ class Observer:
         for made in self._unplaced.values():
             self._settle(made)
         self._unplaced.clear()
+
+    @property
+    def is_amid(self) -> bool:
+        """Whether an instruction is not settled yet."""
+        return bool(self._operands or self._queue or self._unplaced)
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether a recorded call can be repeated now, for all consumers."""
+        return len(self._repeaters) == len(self._consumers) and not self.is_amid
+
+    def repeat(
+        self,
+        repetition: Repetition,
+        others: Sequence[tuple[int, Region]],
+        counts: Sequence[tuple[list[int], int]],
+    ) -> None:
+        """Take a call that was recorded: its instructions, regions of tensors of outside, and how often to count it."""
+        for count, times in counts:
+            count[0] += times
+        for one in self._repeaters:
+            one.repeat(repetition, others, self.program, self.inputs)
 
     @property
     def only_counts(self) -> bool:
@@ -372,36 +459,44 @@ def _run(tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> in
 def region(tensor: Tensor) -> Region:
     """The part of its storage that a view spans, as a box."""
     if tensor.gather is not None:
-        return Region(tensor.storage.serial, *_box(tensor))
-    known: dict[int, _Box] = tensor.layout.regions
-    box = known.get(tensor.offset)
+        return Region(tensor.storage.serial, *_whole_box(tensor.layout))
+    return region_at(tensor.storage.serial, tensor.layout, plain(tensor.offset))
+
+
+def region_at(serial: int, layout: Layout, offset: int) -> Region:
+    """:func:`region` of the view of that layout and offset onto the storage of that serial number."""
+    known: dict[int, _Box] = layout.regions
+    box = known.get(offset)
     if box is None:
         if len(known) > _MOST_BOXES:
             known.clear()
-        box = known[tensor.offset] = _box(tensor)
-    return Region(tensor.storage.serial, *box)
+        box = known[offset] = _box(layout, offset)
+    return Region(serial, *box)
 
 
 _Box = tuple[int, int, int, int]
 _MOST_BOXES = 1 << 16
 
 
-def _box(tensor: Tensor) -> _Box:
-    storage, axis = tensor.storage, tensor.partition_axis
-    spans = [stride * (extent - 1) for stride, extent in zip(tensor.strides, tensor.shape, strict=True)]
-    if axis is None or storage.partition_axis is None:
-        if tensor.gather is not None:
-            return 0, 1, 0, storage.size
-        return 0, 1, tensor.offset, tensor.offset + sum(spans) + 1
-    partitions = storage.shape[storage.partition_axis]
-    row = math.prod(storage.shape[storage.partition_axis + 1 :])
-    block, within = divmod(tensor.offset, partitions * row)
-    first, column = divmod(within, row)
+def _box(layout: Layout, offset: int) -> _Box:
+    kind, axis = layout.kind, layout.partition_axis
+    spans = [stride * (extent - 1) for stride, extent in zip(layout.strides, layout.shape, strict=True)]
+    if axis is None or kind.partition_axis is None:
+        return 0, 1, offset, offset + sum(spans) + 1
+    block, within = divmod(offset, kind.partitions * kind.row)
+    first, column = divmod(within, kind.row)
     span = sum(spans[:axis]) + sum(spans[axis + 1 :])
-    if tensor.gather is not None or column + span >= row:
-        return 0, partitions, 0, storage.size // partitions
-    low = block * row + column
-    return first, first + tensor.shape[axis], low, low + span + 1
+    if column + span >= kind.row:
+        return _whole_box(layout)
+    low = block * kind.row + column
+    return first, first + layout.shape[axis], low, low + span + 1
+
+
+def _whole_box(layout: Layout) -> _Box:
+    kind = layout.kind
+    if layout.partition_axis is None or kind.partition_axis is None:
+        return 0, 1, 0, kind.size
+    return 0, kind.partitions, 0, kind.size // kind.partitions
 
 
 def kept_box(mask: object, shape: tuple[int, ...]) -> tuple[int, ...] | None:

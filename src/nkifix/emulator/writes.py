@@ -10,6 +10,7 @@ associative reductions (``+=``, ``nl.loop_reduce``, DMA that accumulates), and w
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
@@ -19,10 +20,11 @@ import numpy.typing as npt
 from nkifix.emulator.addresses import Box, Span, disjoint
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.location import kernel_position
+from nkifix.emulator.traced import plain
 
 if TYPE_CHECKING:
     from nkifix.emulator.loops import Level, Nest
-    from nkifix.emulator.memory import Tensor
+    from nkifix.emulator.memory import Storage, Tensor
 
 Kept: TypeAlias = "npt.NDArray[np.bool_] | None"
 
@@ -44,8 +46,8 @@ class Region:
 
     __slots__ = ("_kept", "_view", "filled", "key", "position", "spans")
 
-    def __init__(self, tensor: Tensor, kept: Kept) -> None:
-        self.position = kernel_position()
+    def __init__(self, tensor: Tensor, kept: Kept, position: tuple[str, int] | None = None) -> None:
+        self.position = position or kernel_position()
         self._view: tuple[int, tuple[int, ...], tuple[int, ...]] | npt.NDArray[np.int64]
         self._kept = kept
         self.key: object = id(self)
@@ -56,10 +58,11 @@ class Region:
             self._kept = None
             return
         layout = tensor.layout
-        self._view = (tensor.offset, layout.shape, layout.strides)
-        self.spans, self.filled = layout.box(tensor.offset)
+        offset = plain(tensor.offset)
+        self._view = (offset, layout.shape, layout.strides)
+        self.spans, self.filled = layout.box(offset)
         if kept is None:
-            self.key = (tensor.offset, layout, self.position)
+            self.key = (offset, layout, self.position)
         else:
             self._kept, self.filled = np.array(kept), False
 
@@ -100,11 +103,16 @@ class Ledger:
         self._before: list[tuple[Box, list[Region]]] = []
         self._reach: Box | None = None
 
-    def add(self, region: Region) -> Region | None:
-        """Note a write of the running iteration; return one of another iteration that it meets, if any."""
+    def add(self, region: Region) -> None:
+        """Note a write of the running iteration."""
         if self._ordinal != self.level.ordinal:
             self._close()
         self._now[region.key] = region
+
+    def met(self, region: Region) -> Region | None:
+        """A write of another iteration that one of the running iteration meets, if any."""
+        if self._ordinal != self.level.ordinal:
+            self._close()
         if self._reach is None or disjoint(self._reach, region.spans):
             return None
         near = (regions for reach, regions in self._before if not disjoint(reach, region.spans))
@@ -155,24 +163,42 @@ def note(tensor: Tensor, kept: Kept, nest: Nest) -> Repeated | None:
     """
     if nest.reducing or not nest.watched:
         return None
-    storage = tensor.storage
     region = Region(tensor, kept)
+    if nest.recording is not None:
+        nest.recording.wrote(tensor, kept, region.position)
+    for ledger in _ledgers(tensor.storage, nest):
+        ledger.add(region)
+        other = ledger.met(region)
+        if other is not None:
+            if ledger.level is nest.levels[0]:
+                return Repeated(tensor, kept, region, other)
+            _refuse(tensor, region, other, is_grid=False)
+    return None
+
+
+def _ledgers(storage: Storage, nest: Nest) -> Iterator[Ledger]:
+    """A tensor's ledgers of the parallel loops that run around the statement but not around its declaration."""
     ledgers = storage.ledgers
     if ledgers is None:
         ledgers = storage.ledgers = []
     number = 0
     for level in nest.levels[storage.depth : nest.parallel]:
-        if not level.parallel:
-            continue
-        if number == len(ledgers) or ledgers[number].level is not level:
-            ledgers[number:] = [Ledger(level)]
-        other = ledgers[number].add(region)
-        if other is not None:
-            if level is nest.levels[0]:
-                return Repeated(tensor, kept, region, other)
-            _refuse(tensor, region, other, is_grid=False)
-        number += 1
-    return None
+        if level.parallel:
+            if number == len(ledgers) or ledgers[number].level is not level:
+                ledgers[number:] = [Ledger(level)]
+            yield ledgers[number]
+            number += 1
+
+
+def is_apart(region: Region, storage: Storage, nest: Nest) -> bool:
+    """Whether no other parallel iteration wrote one of these elements: they can be noted with :func:`repeat`."""
+    return all(ledger.met(region) is None for ledger in _ledgers(storage, nest))
+
+
+def repeat(region: Region, storage: Storage, nest: Nest) -> None:
+    """Note that the running iterations write these elements."""
+    for ledger in _ledgers(storage, nest):
+        ledger.add(region)
 
 
 def _refuse(tensor: Tensor, region: Region, other: Region, *, is_grid: bool) -> NoReturn:

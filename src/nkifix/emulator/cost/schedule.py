@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from nkifix.emulator.cost.chip import CHIPS, DMA_ENGINES, Chip
 from nkifix.emulator.cost.formulas import charges, lowered
 from nkifix.emulator.cost.profile import COMPILER_COPY, transfer
 from nkifix.emulator.engines import Engine
-from nkifix.emulator.observe import Event, Instruction, Region
+from nkifix.emulator.observe import Event, Input, Instruction, Region, Repetition
 from nkifix.emulator.params import Target
 
 DEPENDENT_CYCLES = 100
@@ -103,11 +103,22 @@ class _Parts(dict[Region, _Part]):
 
 
 class _Step(NamedTuple):
-    """A stay on one compute engine."""
+    """A stay on one compute engine.
+
+    Attributes
+    ----------
+    dependent_seconds:
+        What it takes longer where it reads what the engine wrote just before.
+    waits_for, holds:
+        Numbers of the memory ports that must be free, and of those that it occupies.
+    """
 
     engine: Engine
     seconds: float
+    dependent_seconds: float
     kind: str
+    waits_for: tuple[int, ...]
+    holds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -118,43 +129,13 @@ class _Plan:
     ----------
     steps:
         Stays on compute engines, one after the other.
-    ports:
-        Memories whose use by another engine excludes this one, as (engine, other engine, memory).
     dma_width, dma_seconds:
         On how many DMA engines, and how long on each; 0 for no DMA.
     """
 
     steps: tuple[_Step, ...]
-    ports: tuple[tuple[Engine, Engine, str], ...]
     dma_width: int = 0
     dma_seconds: float = 0.0
-
-
-def _plan(one: Instruction, chip: Chip) -> _Plan | None:
-    charged = charges(one, chip)
-    if charged is None:
-        return None
-    is_dma = one.engine is Engine.DMA
-    kinds = [] if is_dma else [lowered(one).operation]
-    kinds += [COMPILER_COPY] * (len(charged) - len(kinds))
-    steps = [
-        _Step(engine, cycles / chip.clock_hz[engine], kind)
-        for (engine, cycles), kind in zip(charged, kinds, strict=True)
-    ]
-    if not is_dma:
-        steps = [*steps[1:], steps[0]]  # copies come before what reads them
-    spaces = {access.space.value for access in (one.result, *one.operands)}
-    ports = tuple(
-        pair
-        for first, second, memory in chip.shared_access
-        if memory in spaces
-        for pair in ((first, second, memory), (second, first, memory))
-    )
-    if not is_dma:
-        return _Plan(tuple(steps), ports)
-    moved = transfer(one)
-    width = min(DMA_ENGINES, max(1, moved.size_bytes // max(1, moved.run_bytes)))
-    return _Plan(tuple(steps), ports, width, moved.size_bytes / width / chip.dma_engine_bytes_per_second)
 
 
 class _Machine:
@@ -164,8 +145,11 @@ class _Machine:
         self.chip = chip
         self.spans = spans
         self.engine_free: dict[Engine, float] = defaultdict(float)
-        self.engine_last: dict[Engine, int] = {}
-        self.port_free: dict[tuple[Engine, str], float] = defaultdict(float)
+        self.engine_last: dict[Engine, int] = defaultdict(lambda: -1)
+        # A port is an engine's way into a memory that it does not use together with another engine.
+        ports = [(engine, memory) for *pair, memory in chip.shared_access for engine in pair]
+        self._ports = {port: number for number, port in enumerate(dict.fromkeys(ports))}
+        self.port_free = [0.0] * len(self._ports)
         self.dma_free = [(0.0, engine) for engine in range(DMA_ENGINES)]
         self._plans: dict[int, tuple[Instruction, _Plan | None]] = {}
 
@@ -173,32 +157,58 @@ class _Machine:
         """Run one instruction from ``ready`` on; when it ends. It costs no time where nothing is documented."""
         known = self._plans.get(id(one))
         if known is None:
-            known = self._plans[id(one)] = (one, _plan(one, self.chip))  # holding it keeps its id its own
+            known = self._plans[id(one)] = (one, self._plan(one))  # holding it keeps its id its own
         plan = known[1]
         if plan is None:
             return ready
         for step in plan.steps:
-            ready = self._step(step, plan, one, ready, waited_for, number)
+            engine = step.engine
+            start = self.engine_free[engine]
+            if ready > start:
+                start = ready
+            if waited_for >= 0 and self.engine_last[engine] == waited_for:
+                start += step.dependent_seconds
+            for port in step.waits_for:
+                if self.port_free[port] > start:
+                    start = self.port_free[port]
+            ready = self.engine_free[engine] = start + step.seconds
+            self.engine_last[engine] = number
+            for port in step.holds:
+                self.port_free[port] = ready
+            if self.spans is not None:
+                self.spans.append(Span(engine.value, step.kind, start, ready, one))
             waited_for = -1
         return self._move(plan, one, ready) if plan.dma_width else ready
 
-    def _step(self, step: _Step, plan: _Plan, one: Instruction, ready: float, waited_for: int, number: int) -> float:
-        engine = step.engine
-        start = max(ready, self.engine_free[engine])
-        if waited_for >= 0 and self.engine_last.get(engine) == waited_for:
-            start += DEPENDENT_CYCLES / self.chip.clock_hz[engine]
-        for mine, other, memory in plan.ports:
-            if mine is engine:
-                start = max(start, self.port_free[other, memory])
-        end = start + step.seconds
-        self.engine_free[engine] = end
-        self.engine_last[engine] = number
-        for mine, _, memory in plan.ports:
-            if mine is engine:
-                self.port_free[engine, memory] = end
-        if self.spans is not None:
-            self.spans.append(Span(engine.value, step.kind, start, end, one))
-        return end
+    def _plan(self, one: Instruction) -> _Plan | None:
+        charged = charges(one, self.chip)
+        if charged is None:
+            return None
+        is_dma = one.engine is Engine.DMA
+        kinds = [] if is_dma else [lowered(one).operation]
+        kinds += [COMPILER_COPY] * (len(charged) - len(kinds))
+        spaces = {access.space.value for access in (one.result, *one.operands)}
+        steps = [
+            self._step(engine, cycles, kind, spaces) for (engine, cycles), kind in zip(charged, kinds, strict=True)
+        ]
+        if not is_dma:
+            return _Plan((*steps[1:], steps[0]))  # copies come before what reads them
+        moved = transfer(one)
+        width = min(DMA_ENGINES, max(1, moved.size_bytes // max(1, moved.run_bytes)))
+        return _Plan(tuple(steps), width, moved.size_bytes / width / self.chip.dma_engine_bytes_per_second)
+
+    def _step(self, engine: Engine, cycles: float, kind: str, spaces: set[str]) -> _Step:
+        clock_hz = self.chip.clock_hz[engine]
+        shared = [one for one in self.chip.shared_access if one[2] in spaces and engine in one[:2]]
+        others = [(second if first is engine else first, memory) for first, second, memory in shared]
+        return _Step(
+            engine,
+            cycles / clock_hz,
+            DEPENDENT_CYCLES / clock_hz,
+            kind,
+            tuple([self._ports[port] for port in others]),
+            tuple([self._ports[engine, memory] for _, _, memory in shared]),
+        )
 
     def _move(self, plan: _Plan, one: Instruction, ready: float) -> float:
         """Spread one DMA over the DMA engines that are free first; when its last part ends."""
@@ -227,6 +237,8 @@ class Scheduler:
         self._spans: list[Span] = []
         self._machine = _Machine(CHIPS[target], self._spans if spans else None)
         self._storages: dict[int, _Parts] = {}
+        self._repeated: dict[int, list[_Part]] = {}
+        self._repetitions: list[Repetition] = []
         self._program: tuple[int, ...] | None = None
         self._began = 0.0
         self._latency = 0.0
@@ -251,14 +263,62 @@ class Scheduler:
             if parts is None:
                 parts = storages[region.storage] = _Parts()
             written.append(parts[region])
-        self._run(event.instruction, read, written)
+        self._execute(event.instruction, read, written)
+
+    def repeat(
+        self,
+        repetition: Repetition,
+        others: Sequence[tuple[int, Region]],
+        program: tuple[int, ...],
+        inputs: Mapping[int, Input],
+    ) -> None:
+        """Put the events of a repeated call on their engines: as if they came one by one."""
+        if program != self._program:
+            self._begin(program)
+        parts = self._parts_of(repetition)
+        for number, region in others:
+            storage = self._storages.get(region.storage)
+            if storage is None:
+                if region.storage in inputs:
+                    parts[number] = _Part()  # there from the start
+                    continue
+                storage = self._storages[region.storage] = _Parts()
+            parts[number] = storage[region]
+        for one, read, written in repetition.steps:
+            self._execute(one, [parts[number] for number in read], [parts[number] for number in written])
+
+    def _parts_of(self, repetition: Repetition) -> list[_Part]:
+        """The parts of the tensors that live in the call alone, new; and parts to be replaced."""
+        parts = self._repeated.get(id(repetition))
+        if parts is None:
+            storages: dict[int, _Parts] = defaultdict(_Parts)
+            parts = [_Part() if one is None else storages[one.storage][one] for one in repetition.regions]
+            self._repeated[id(repetition)] = parts
+            self._repetitions.append(repetition)  # holding it keeps its id its own
+        for part in parts:
+            part.written_end = part.read_end = 0.0
+            part.number = -1
+        return list(parts)
 
     def _begin(self, program: tuple[int, ...]) -> None:
         """Start another program, with memory of its own."""
         self._program, self._storages, self._began = program, {}, self._latency
 
-    def _run(self, one: Instruction, read: Sequence[_Part], written: Sequence[_Part]) -> None:
+    def _execute(self, one: Instruction, read: Sequence[_Part], written: Sequence[_Part]) -> None:
         """Run an instruction when its operands are written and its destinations free."""
+        ready, last = self._ready(read, written)
+        end = self._machine.run(one, ready, last, self._number)
+        for part in read:
+            if end > part.read_end:
+                part.read_end = end
+        for part in written:
+            part.written_end, part.number = end, self._number
+        if end > self._latency:
+            self._latency = end
+        self._number += 1
+
+    def _ready(self, read: Sequence[_Part], written: Sequence[_Part]) -> tuple[float, int]:
+        """When an instruction may start, and the number of that which wrote its latest operand, if it waits for one."""
         ready, last = self._began, -1
         for part in read:
             for near in part.near:
@@ -270,15 +330,7 @@ class Scheduler:
                     ready, last = near.written_end, -1
                 if near.read_end > ready:
                     ready, last = near.read_end, -1
-        end = self._machine.run(one, ready, last, self._number)
-        for part in read:
-            if end > part.read_end:
-                part.read_end = end
-        for part in written:
-            part.written_end, part.number = end, self._number
-        if end > self._latency:
-            self._latency = end
-        self._number += 1
+        return ready, last
 
     @property
     def schedule(self) -> Schedule:

@@ -9,6 +9,7 @@ import numpy as np
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import operand
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.loops import depends_on_more
 from nkifix.emulator.machine import program
 from nkifix.emulator.numeric import F32, INTEGERS, Array, as_f32
 from nkifix.emulator.ops.operand import Scalar, fit_mask, read
@@ -19,6 +20,7 @@ def device_print(prefix: object, data: object, *, mask: object = None) -> None:
 
     Nothing where ``mask`` drops every element. Elements that are undefined, or that ``mask`` drops, show as ``?``.
     """
+    depends_on_more()
     if not isinstance(prefix, str):
         raise KernelFault("", f"device_print: prefix is a string, got {type(prefix).__name__}")
     if isinstance(data, Scalar):

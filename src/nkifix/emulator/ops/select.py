@@ -59,13 +59,17 @@ def affine_select(
     if kept is False:
         return nothing(operation, tensor.shape, plan.layout.kind.dtype)
     values, undefined = fetch(operation, tensor, kept)
-    chosen = fit_mask(predicate, tensor.shape)
+    # Whether the predicate does anything: what a picture of the mask, as executed, needs to know.
+    chosen: Mask = None
+    if undefined is None and not program().computes:
+        effect = cast(Predicate, predicate).effect
+    else:
+        chosen = fit_mask(predicate, tensor.shape)
+        effect = "keeps all" if chosen is None else "keeps none" if chosen is False else "cuts"
     if undefined is not None and chosen is not None:
         undefined = (
             None if chosen is False else Undefined(np.where(chosen, undefined.ids, np.uint8(0)), undefined.origins)
         )
-    # Whether the predicate does anything: what a picture of the mask, as executed, needs to know.
-    effect = "keeps all" if chosen is None else "keeps none" if chosen is False else "cuts"
     compute = partial(_selected, values, chosen, np.float32(cast(float, otherwise)))
     return made(plan._replace(function=effect), compute, undefined=undefined, mask=kept)
 

@@ -70,7 +70,9 @@ class Kernel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if machine.running():
-            return self.func(*args, **kwargs)
+            current = machine.program()
+            repeats = current.launch.repeats
+            return self.func(*args, **kwargs) if repeats is None else repeats.call(current, self.func, args, kwargs)
         return self.launch((), args, kwargs)
 
     def launch(self, grid: tuple[int, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from nkifix.emulator.affine import AffineIndex, is_integer
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.indexing import DynamicSlice as ds
-from nkifix.emulator.loops import Loop
+from nkifix.emulator.loops import Loop, depends_on_more
 from nkifix.emulator.machine import program
 from nkifix.emulator.symbols import Affine
 
@@ -100,6 +100,7 @@ def static_range(*args: int, **directives: Any) -> range:
 
 def program_id(axis: int) -> int:
     """Position of the running program along one dimension of the launch grid."""
+    depends_on_more()
     return Affine(program().position[_grid_axis(axis)])
 
 

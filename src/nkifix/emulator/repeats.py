@@ -1,0 +1,474 @@
+"""Calls of helpers that were recorded once and are repeated, where nothing is computed.
+
+A kernel of long sequences calls the same helper (a function decorated with ``nki.jit``) tens of thousands of times,
+and each time the same instructions are executed on other parts of the same tensors. Without arithmetic, what a call
+does follows from its arguments: the layouts of its tensors, which elements are defined, its constants, and what it
+finds out about loop indices and about where its tensors begin (:mod:`nkifix.emulator.traced`). One call is executed
+for each answer to all of that, and recorded; later ones are told to who watches the launch, in its stead.
+
+Not recorded is what depends on more, or does more than execute instructions on its arguments: see
+:meth:`Recording.fail`, and :meth:`Repeats._finished`. What a helper does to Python objects of outside is done in
+recorded calls only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from nkifix.emulator import footprint, observe, writes
+from nkifix.emulator.addresses import Box
+from nkifix.emulator.layout import Layout
+from nkifix.emulator.location import kernel_position
+from nkifix.emulator.loops import LoopIndex, Nest
+from nkifix.emulator.machine import Program
+from nkifix.emulator.memory import Storage, Tensor
+from nkifix.emulator.observe import Observer, Place, Repetition
+from nkifix.emulator.symbols import Affine
+from nkifix.emulator.traced import Form, Log, Question, Traced, answer, plain
+
+MOST_INSTRUCTIONS = 1 << 10
+"""Instructions of one recorded call: a helper that executes more calls others, which are recorded in its place."""
+_MOST_RECORDED = 1 << 18
+"""Instructions of all recorded calls of a launch."""
+_MOST_IN_VAIN = 64
+"""Records of a helper, none of which was used, before its calls are no longer recorded."""
+
+_CONSTANTS = (
+    bool,
+    int,
+    float,
+    str,
+    bytes,
+    type(None),
+    type,
+    np.dtype,
+    np.ufunc,
+    enum.Enum,
+    types.FunctionType,
+    types.ModuleType,
+)
+"""Types of arguments that are the same wherever they are equal."""
+
+
+class _UnfitError(Exception):
+    """The arguments are of a kind, or in a state, that no record describes."""
+
+
+class _Written(NamedTuple):
+    """A write into a tensor of outside, which other iterations and programs must not write as well."""
+
+    slot: int
+    layout: Layout
+    form: Form
+    position: tuple[str, int]
+
+
+@dataclass(eq=False)
+class Record:
+    """What a call did.
+
+    Attributes
+    ----------
+    repetition:
+        Its instructions.
+    places:
+        Where those regions of the repetition lie that belong to arguments: number of the region, number of the
+        tensor's storage among the arguments, layout and offset.
+    counts:
+        The observer's counts of the instructions, and how often the call executed each.
+    written:
+        What it wrote of its arguments' elements.
+    unwritten:
+        For the arguments of which it wrote elements for the first time, what is left.
+    stretch:
+        What it held in memory meanwhile.
+    """
+
+    repetition: Repetition
+    places: list[tuple[int, int, Layout, Form]]
+    counts: list[tuple[list[int], int]]
+    written: list[_Written]
+    unwritten: list[tuple[int, tuple[Box, ...]]]
+    stretch: footprint.Stretch
+
+
+@dataclass(eq=False)
+class _Branch:
+    """What a call asks next, and what follows for each answer that came up."""
+
+    question: Question
+    answers: dict[int, _Branch | Record]
+
+
+@dataclass(eq=False)
+class _Call:
+    """A call's arguments, described.
+
+    Attributes
+    ----------
+    key:
+        Equal for calls that can differ in nothing but their variables.
+    values:
+        The variables: loop indices, and where tensors begin.
+    storages, states:
+        Those of the tensors, each once, and which boxes of them were never written.
+    """
+
+    nest: Nest
+    settings: _Settings
+    key: list[object] = field(default_factory=list)
+    values: list[int] = field(default_factory=list)
+    storages: list[Storage] = field(default_factory=list)
+    states: list[tuple[Box, ...]] = field(default_factory=list)
+    _slots: dict[int, int] = field(default_factory=dict)
+
+    def describe(self, value: Any) -> None:
+        """Add an argument to the description."""
+        kind = type(value)
+        if kind is Affine or kind is LoopIndex or kind is Traced:
+            self.key.append(_VARIABLE)
+            self.values.append(int(plain(value)))
+        elif issubclass(kind, Tensor):
+            self._describe_tensor(value)
+        elif issubclass(kind, tuple):
+            self.key.append((kind, len(value)))
+            for one in value:
+                self.describe(one)
+        else:
+            self.key.append((kind, value) if kind in _PLAIN else self.settings.of(value))
+
+    def _describe_tensor(self, tensor: Tensor) -> None:
+        storage, layout = tensor.storage, tensor.layout
+        if tensor.gather is not None or tensor.result_mask is not None:
+            raise _UnfitError
+        if storage.placed is not None or storage.waiting is not None:
+            raise _UnfitError
+        if layout.kind.is_result and layout.kind.space.on_chip and not storage.in_footprint:
+            raise _UnfitError
+        state = _definedness(storage)
+        slot = self._slots.setdefault(id(storage), len(self._slots))
+        if slot == len(self.storages):
+            self.storages.append(storage)
+            self.states.append(state)
+        offset = plain(tensor.offset)
+        self.key += (slot, layout, state, bool(offset), storage.depth < self.nest.parallel)
+        if offset:
+            self.values.append(offset)
+
+
+_VARIABLE = "a variable"
+_PLAIN = frozenset({int, float, bool, str, type(None)})
+
+
+class _Settings:
+    """Descriptions of the constants that a launch passes around."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, tuple[object, ...]]] = {}
+
+    def of(self, value: Any) -> tuple[object, ...]:
+        """See :func:`_constant`."""
+        known = self._known.get(id(value))
+        if known is None:
+            if len(self._known) > _MOST_SETTINGS:
+                self._known.clear()
+            known = self._known[id(value)] = (value, _constant(value))  # holding it keeps its id its own
+        return known[1]
+
+
+_MOST_SETTINGS = 1 << 10
+
+
+def _definedness(storage: Storage) -> tuple[Box, ...]:
+    """The boxes that were never written."""
+    if not (storage.is_plain or storage.unwritten):
+        raise _UnfitError
+    return storage.unwritten
+
+
+def _constant(value: Any) -> tuple[object, ...]:
+    """A description of a constant: equal only for constants that no kernel tells apart."""
+    kind = type(value)
+    if isinstance(value, _CONSTANTS):
+        return kind, value
+    if kind is tuple:
+        return (kind, *map(_constant, value))
+    settings = getattr(kind, "__dataclass_params__", None)
+    if settings is None or not settings.frozen:
+        raise _UnfitError
+    return kind, *[_constant(getattr(value, one.name)) for one in dataclasses.fields(value)]
+
+
+class Recording:
+    """A call that is being recorded.
+
+    Attributes
+    ----------
+    log:
+        What it finds out about its variables.
+    instructions:
+        What it has executed so far.
+    failed:
+        Whether no record can be made of it.
+    """
+
+    def __init__(self, call: _Call, watching: Observer) -> None:
+        self.log = Log()
+        self.failed = False
+        self.instructions: list[observe.Pending] = []
+        self.written: dict[_Written, None] = {}
+        self.slots = {storage.serial: slot for slot, storage in enumerate(call.storages)}
+        self._own: dict[int, weakref.ref[Storage]] = {}
+        self._nest = call.nest
+        self._watching = watching
+        call.nest.recording = watching.recording = self
+
+    def traced(self, value: Any) -> Any:
+        """An argument with variables that are traced: in the order of :meth:`_Call.describe`."""
+        kind = type(value)
+        if kind is Affine or kind is LoopIndex or kind is Traced:
+            return self.log.variable(int(plain(value)), _origin(value))
+        if issubclass(kind, Tensor):
+            offset = plain(value.offset)
+            begins = self.log.variable(offset) if offset else 0
+            return value._of(value.storage, value.layout, begins)
+        if issubclass(kind, tuple):
+            parts = [self.traced(one) for one in value]
+            return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+        return value
+
+    def fail(self) -> None:
+        """Note that the call depends on more than its record would describe, or does more than it would repeat."""
+        self.failed = True
+
+    def stop(self) -> None:
+        """Record no more."""
+        if self._nest.recording is self:
+            self._nest.recording = self._watching.recording = None
+
+    def place(self, tensor: Tensor) -> Place:
+        """Where an instruction reads or writes."""
+        storage, offset = tensor.storage, cast(Any, tensor.offset)
+        if tensor.gather is not None:
+            self.fail()
+        if storage.serial not in self.slots:
+            self._own.setdefault(storage.serial, weakref.ref(storage))
+            offset = int(offset)
+        form = Form(offset.terms, offset.const) if type(offset) is Traced else Form((), offset)
+        return storage.serial, tensor.layout, form
+
+    def executed(self, instruction: observe.Pending) -> None:
+        """Take an instruction."""
+        self.instructions.append(instruction)
+        if len(self.instructions) > MOST_INSTRUCTIONS:
+            self.fail()
+            self.stop()
+
+    def wrote(self, tensor: Tensor, kept: object, position: tuple[str, int]) -> None:
+        """Take a write that other iterations must not write as well."""
+        slot = self.slots.get(tensor.storage.serial)
+        if slot is None:
+            return
+        if kept is not None or tensor.gather is not None:
+            self.fail()
+            return
+        _, layout, form = self.place(tensor)
+        self.written[_Written(slot, layout, form, position)] = None
+
+    @property
+    def leaves_tensors(self) -> bool:
+        """Whether tensors that are no arguments are still there: the call made them and keeps them, or found them."""
+        return any(one() is not None for one in self._own.values())
+
+
+def _origin(value: Any) -> Any:
+    return value.origin if type(value) is Traced else value
+
+
+class Repeats:
+    """The recorded calls of a launch."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[object, ...], _Branch | Record] = {}
+        self._unfit: set[Callable[..., Any]] = set()
+        self._in_vain: Counter[Callable[..., Any]] = Counter()
+        self._recorded = 0
+        self._settings = _Settings()
+
+    def call(
+        self, current: Program, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call ``function``, or repeat what it did."""
+        nest, watching = current.nest, observe.observer()
+        if nest.recording is not None or function in self._unfit or watching is None or not watching.can_repeat:
+            return function(*args, **kwargs)
+        call = _Call(nest, self._settings)
+        try:
+            call.key += (function, kernel_position(), tuple(kwargs), _registers(current))
+            for value in (*args, *kwargs.values()):
+                call.describe(value)
+            key = tuple(call.key)
+            known = self._records.get(key)
+        except (_UnfitError, TypeError):  # or what cannot be hashed
+            return function(*args, **kwargs)
+        record = _followed(known, call.values)
+        if record is not None and _repeat(record, call, watching):
+            self._in_vain[function] = 0
+            return None
+        if record is not None or self._recorded > _MOST_RECORDED:
+            return function(*args, **kwargs)
+        if self._in_vain[function] > _MOST_IN_VAIN:
+            self._unfit.add(function)
+            return function(*args, **kwargs)
+        return self._record(current, call, key, function, args, kwargs, watching)
+
+    def _record(
+        self,
+        current: Program,
+        call: _Call,
+        key: tuple[object, ...],
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        watching: Observer,
+    ) -> Any:
+        before = (current.shared_allocations, current.random, _registers(current))
+        begin = footprint.mark()
+        recording = Recording(call, watching)
+        try:
+            returned = function(
+                *[recording.traced(value) for value in args],
+                **{name: recording.traced(value) for name, value in kwargs.items()},
+            )
+        finally:
+            recording.stop()
+        if returned is not None:
+            recording.fail()
+            self._unfit.add(function)
+            return _untraced(returned)
+        if len(recording.instructions) > MOST_INSTRUCTIONS:
+            self._unfit.add(function)
+        after = (current.shared_allocations, current.random, _registers(current))
+        record = None if after != before else _finished(recording, call, watching, begin)
+        self._in_vain[function] += 1
+        if record is None:
+            return None
+        self._recorded += len(recording.instructions)
+        self._records[key] = _grown(self._records.get(key), list(recording.log.observed.items()), record)
+        return None
+
+
+def _registers(current: Program) -> tuple[object, ...]:
+    """Which accumulator registers are undefined."""
+    held: dict[Any, Any] = current.registers
+    return tuple(
+        [(engine, None if one.undefined is None else one.undefined.ids.tobytes()) for engine, one in held.items()]
+    )
+
+
+def _untraced(value: Any) -> Any:
+    """A returned value without traced numbers."""
+    if type(value) is Traced:
+        return Affine(value.value) if value.origin is None else value.origin
+    if isinstance(value, Tensor) and type(cast(Any, value.offset)) is Traced:
+        return value._of(value.storage, value.layout, plain(value.offset), value.gather, value.result_mask)
+    if type(value) in (tuple, list):
+        return type(value)([_untraced(one) for one in value])
+    return value
+
+
+def _followed(known: _Branch | Record | None, values: Sequence[int]) -> Record | None:
+    """The record of a call for which everything that was asked has the same answer."""
+    while type(known) is _Branch:
+        known = known.answers.get(answer(known.question, values))
+    return known if type(known) is Record else None
+
+
+def _grown(known: _Branch | Record | None, observed: list[tuple[Question, int]], record: Record) -> _Branch | Record:
+    """The branches in ``known``, and one more for what was observed."""
+    if not observed:
+        return record
+    (question, found), *others = observed
+    if type(known) is not _Branch or known.question != question:
+        known = _Branch(question, {})  # what two calls ask first follows from what they have in common
+    known.answers[found] = _grown(known.answers.get(found), others, record)
+    return known
+
+
+def _finished(recording: Recording, call: _Call, watching: Observer, begin: tuple[int, int, int]) -> Record | None:
+    """The record of a call that has ended, if there can be one."""
+    done = recording.instructions
+    stretch = footprint.stretch_since(begin)
+    if recording.failed or stretch is None or watching.is_amid or recording.leaves_tensors:
+        return None
+    try:
+        states = [_definedness(storage) for storage in call.storages]
+    except _UnfitError:
+        return None
+    # Iterations inside of the call were told apart by how these writes lay to each other: that must not change.
+    moving = {(one.slot, one.form.terms) for one in recording.written}
+    if len(moving) > len({slot for slot, _ in moving}):
+        return None
+    numbers: dict[Place, int] = {}
+    steps = []
+    for one in done:
+        if one.instruction is None or any(_is_input(call, recording, place) for place in one.written_places):
+            return None
+        read = tuple([numbers.setdefault(place, len(numbers)) for place in one.read_places])
+        written = tuple([numbers.setdefault(place, len(numbers)) for place in one.written_places])
+        steps.append((one.instruction, read, written))
+    slots = recording.slots
+    own = [
+        None if serial in slots else observe.region_at(serial, layout, form.const) for serial, layout, form in numbers
+    ]
+    others = [
+        (number, slots[serial], layout, form) for (serial, layout, form), number in numbers.items() if serial in slots
+    ]
+    times = Counter([id(one.count) for one in done])
+    counts = [(count, times[id(count)]) for count in {id(one.count): one.count for one in done}.values()]
+    changed = [(slot, after) for slot, after in enumerate(states) if after != call.states[slot]]
+    repetition = Repetition(tuple(steps), tuple(own))
+    return Record(repetition, others, counts, list(recording.written), changed, stretch)
+
+
+def _is_input(call: _Call, recording: Recording, place: Place) -> bool:
+    slot = recording.slots.get(place[0])
+    return slot is not None and call.storages[slot].is_input
+
+
+def _repeat(record: Record, call: _Call, watching: Observer) -> bool:
+    """Do what the recorded call did; False, and nothing, where another iteration wrote one of the elements."""
+    storages, values, nest = call.storages, call.values, call.nest
+    noted = []
+    for slot, layout, form, position in record.written:
+        storage = storages[slot]
+        if storage.depth < nest.parallel:
+            tensor = Tensor._of(storage, layout, form.at(values))
+            noted.append((writes.Region(tensor, None, position), storage))
+    if not all(writes.is_apart(region, storage, nest) for region, storage in noted):
+        return False
+    for region, storage in noted:
+        writes.repeat(region, storage, nest)
+    for slot, unwritten in record.unwritten:
+        storages[slot].unwritten = unwritten
+        if not unwritten:
+            storages[slot].look_again()
+    footprint.repeat(record.stretch)
+    for storage in storages:
+        if storage.is_input:
+            watching.note_input(storage)
+    others = [
+        (number, observe.region_at(storages[slot].serial, layout, form.at(values)))
+        for number, slot, layout, form in record.places
+    ]
+    watching.repeat(record.repetition, others, record.counts)
+    return True
