@@ -20,6 +20,7 @@ from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.layout import Layout
 from nkifix.emulator.numeric import F32, Array, Number, cast, round_to_tf32
 from nkifix.emulator.storage import Compute as Compute
+from nkifix.emulator.storage import Moved as Moved
 from nkifix.emulator.storage import Space as Space
 from nkifix.emulator.storage import Storage as Storage
 from nkifix.emulator.undefined import Ids, Origin, Undefined, merge, refuse_undefined
@@ -317,7 +318,8 @@ class Tensor:
         own, kind = self.layout.kind, source.kind
         elements = self._values()
         compute = source.take_compute()
-        direct = own.element is F32 and kind.element is F32 and not (own.rounds_to_tf32 or kind.rounds_to_tf32)
+        direct = own.element is F32 and (kind.element is F32 or type(compute) is Moved)
+        direct = direct and not (own.rounds_to_tf32 or kind.rounds_to_tf32)
         values = compute(elements if direct else None)
         self.storage.lend(self._values, source)
         if values is elements:

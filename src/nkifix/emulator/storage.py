@@ -50,6 +50,10 @@ Compute: TypeAlias = Callable[[Array | None], Array | Number]
 dtype that they are computed in, it uses that for its last step, and only then."""
 
 
+class Moved(functools.partial[Array]):
+    """A :data:`Compute` that moves elements and rounds none: it may leave them in any dtype that holds them."""
+
+
 class Storage:
     """One allocation: raw bytes, dtype, memory, and which elements are still undefined.
 

@@ -16,7 +16,7 @@ from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.indexing import MaskedOperand
 from nkifix.emulator.machine import planned, program
-from nkifix.emulator.memory import Space, Tensor
+from nkifix.emulator.memory import Moved, Space, Tensor
 from nkifix.emulator.numeric import F32, Array
 from nkifix.emulator.ops.operand import (
     Result,
@@ -181,7 +181,8 @@ def transpose(data: object, *, dtype: object = None, mask: object = None, engine
     used = None if kept is None else kept.T.reshape(tensor.shape)
     values, undefined = fetch("nc_transpose on Vector" if on_vector else operation, tensor, used)
     flipped = None if undefined is None else Undefined(undefined.ids.reshape(shape[1], -1).T, undefined.origins)
-    return made(plan, partial(_turned, values), undefined=flipped, mask=kept)
+    turn = Moved if plan.layout.kind.dtype == tensor.dtype else partial
+    return made(plan, turn(_turned, values), undefined=flipped, mask=kept)
 
 
 def _plan_transpose(data: object, dtype: object, engine: Engine | None) -> Result:
@@ -206,12 +207,15 @@ _PADDING = 16
 
 def _turned(values: Array, out: Array | None) -> Array:
     partitions = values.shape[0]
+    target = values.dtype if out is None else out.dtype
     # Columns of a tile whose rows lie a power of two apart fall into few lines of a cache: walking down them is slow.
-    packed = np.empty((partitions, math.prod(values.shape[1:]) + _PADDING), dtype=values.dtype)[:, :-_PADDING]
-    packed[...] = values.reshape(partitions, -1)
-    if out is None or values.dtype != out.dtype:
-        return np.ascontiguousarray(packed.T)  # a cast on the way would be a slow one, element by element
-    out[...] = packed.T
+    packed = np.empty((partitions, math.prod(values.shape[1:]) + _PADDING), dtype=target)[:, :-_PADDING]
+    packed[...] = values.reshape(partitions, -1)  # a cast on the way through would be a slow one, element by element
+    bits = f"u{target.itemsize}"  # moved as numbers: numpy moves elements of a dtype that is not its own one by one
+    turned = packed.view(bits).T
+    if out is None:
+        return np.ascontiguousarray(turned).view(target)
+    out.view(bits)[...] = turned
     return out
 
 
