@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.symbols import Affine, Comparison, Nonlinear, QuasiAffine
-from nkifix.emulator.traced import Traced
+from nkifix.emulator.traced import Traced, plain
 
 Mask: TypeAlias = npt.NDArray[np.bool_] | Literal[False] | None
 """Evaluated mask: None keeps everything, False drops everything, an array decides per element."""
@@ -246,6 +246,10 @@ class Predicate:
         ((expression, relation),) = self.terms
         always = _always(relation, *expression.bounds())
         return "cuts" if always is None else "keeps all" if always else "keeps none"
+
+    def now(self) -> Mask:
+        """:meth:`evaluate`, for who does the same whatever traced numbers are: it is no observation."""
+        return _evaluated(tuple([(int(plain(one.const)), one.coeffs, one.extents, rel) for one, rel in self.terms]))
 
     def evaluate(self) -> Mask:
         """The mask as None, False, or an array that broadcasts to the index space."""

@@ -18,7 +18,7 @@ from nkifix.emulator import observe
 from nkifix.emulator.affine import AffineIndex, Predicate, evaluate_mask, is_integer
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.layout import Layout
-from nkifix.emulator.loops import LoopIndex
+from nkifix.emulator.loops import LoopIndex, depends_on_more
 from nkifix.emulator.machine import params
 from nkifix.emulator.memory import Gather, Space, Tensor
 from nkifix.emulator.numeric import INTEGERS
@@ -397,6 +397,7 @@ def _gather(
 def _index_values(tile: Tensor | None, rank: int) -> tuple[npt.NDArray[np.int64], Undefined | None]:
     """The elements of an index tile, 0 where undefined, and which are undefined; aligned on the left."""
     assert tile is not None
+    depends_on_more()
     values, undefined = tile.read()
     watching = observe.observer()
     if watching is not None:

@@ -19,6 +19,7 @@ from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.symbols import Affine
 
 if TYPE_CHECKING:
+    from nkifix.emulator.actions import ActionLog
     from nkifix.emulator.memory import Storage
     from nkifix.emulator.repeats import Recording
 
@@ -88,9 +89,11 @@ class Nest:
         The last instruction's result, if its values are still to be computed.
     recording:
         The call that is being recorded, if one is (see :mod:`nkifix.emulator.repeats`).
+    writes:
+        How many writes into tensors there were so far.
     """
 
-    __slots__ = ("awaited", "levels", "parallel", "recording", "reducing", "shuffler", "watched")
+    __slots__ = ("awaited", "levels", "parallel", "recording", "reducing", "shuffler", "watched", "writes")
 
     def __init__(self, grid: Level, *, shuffler: np.random.Generator | None = None, watched: bool = True) -> None:
         self.levels = [grid]
@@ -100,6 +103,7 @@ class Nest:
         self.reducing = False
         self.awaited: Storage | None = None
         self.recording: Recording | None = None
+        self.writes = 0
 
     def enter(self, level: Level) -> None:
         """Begin a loop."""
@@ -125,6 +129,12 @@ _nest: ContextVar[Nest | None] = ContextVar("nest", default=None)
 
 nest = _nest.get
 """The loops around the running statement; None where no kernel runs."""
+
+
+def action_log() -> ActionLog | None:
+    """Where actions are noted, if a call that computes is being recorded."""
+    current = nest()
+    return None if current is None or current.recording is None else current.recording.actions
 
 
 def depends_on_more() -> None:

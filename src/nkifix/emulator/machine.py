@@ -59,7 +59,7 @@ class Launch:
     in_worker:
         Whether other programs run in other processes, which know the outputs so far and no others.
     repeats:
-        Calls that are recorded; None where calls compute, or where iterations run in other orders.
+        Calls that are recorded; None where iterations run in other orders.
     """
 
     params: Params
@@ -81,7 +81,7 @@ class Launch:
         self.level = loops.Level(parallel=math.prod(self.grid) > 1)
         self.accepted, self.plans = _found_with(self.params)
         self.repeats = None
-        if not self.params.arithmetic and self.params.order == "program":
+        if self.params.order == "program":
             from nkifix.emulator.repeats import Repeats
 
             self.repeats = Repeats()
@@ -158,6 +158,8 @@ class Program:
         operands stay alive.
     arena:
         What the program has allocated directly (see :mod:`nkifix.emulator.placement.declare`).
+    at:
+        The kernel line whose action is done again; None where the kernel itself runs.
     """
 
     launch: Launch
@@ -170,6 +172,7 @@ class Program:
     computes: bool = field(init=False)
     postpones: bool = field(init=False)
     arena: object = None
+    at: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         watched = self.launch.params.enforces("err_unexpected_output_dependencies")
@@ -216,7 +219,7 @@ class Program:
 
     def warn(self, rule: str, text: str) -> None:
         """Give an :class:`EmulatorWarning`, once per rule and kernel line of a launch."""
-        file, line = kernel_position()
+        file, line = self.at or kernel_position()
         if (rule, file, line) not in self.launch.warned:
             warning = EmulatorWarning(text)
             warning.rule = rule

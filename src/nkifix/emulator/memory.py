@@ -13,16 +13,16 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from nkifix.emulator import loops, writes
+from nkifix.emulator import actions, loops, writes
 from nkifix.emulator.addresses import Box, disjoint, without
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.layout import Layout
-from nkifix.emulator.numeric import F32, Array, Number, cast, round_to_tf32
+from nkifix.emulator.numeric import Array, Number
 from nkifix.emulator.storage import Compute as Compute
-from nkifix.emulator.storage import Moved as Moved
 from nkifix.emulator.storage import Space as Space
 from nkifix.emulator.storage import Storage as Storage
+from nkifix.emulator.traced import plain
 from nkifix.emulator.undefined import Ids, Origin, Undefined, merge, refuse_undefined
 
 _MOST_BOXES = 8
@@ -146,9 +146,11 @@ class Tensor:
     def _values(self) -> Array:
         layout = self.layout
         element = layout.kind.element
-        values: Array = np.ndarray(
-            layout.shape, element, self.storage.raw, self.offset * layout.itemsize, layout.byte_strides
-        )
+        begin = plain(self.offset) * layout.itemsize
+        values: Array = np.ndarray(layout.shape, element, self.storage.raw, begin, layout.byte_strides)
+        log = loops.action_log()
+        if log is not None:
+            log.lies(values, self)
         return values
 
     def _window_of_ids(self, ids: Ids) -> Ids:
@@ -281,10 +283,12 @@ class Tensor:
         """What comes before a write: results that rest on the old elements, and the ledger of parallel writes."""
         storage = self.storage
         around = loops.nest()
-        if around is not None and around.awaited is not None:
-            if around.awaited is not values:
-                around.awaited.settle()
-            around.awaited = None
+        if around is not None:
+            around.writes += 1
+            if around.awaited is not None:
+                if around.awaited is not values:
+                    around.awaited.settle()
+                around.awaited = None
         if storage._lent:
             storage.recall()
         if storage.waiting is not None:
@@ -307,7 +311,11 @@ class Tensor:
         if isinstance(values, Storage):
             self._receive(values)
         elif values is not None:
-            storage.put(self._values(), values, keep)
+            elements = self._values()
+            storage.put(elements, values, keep)
+            log = loops.action_log()
+            if log is not None:
+                log.was_put(storage.kind, elements, values, keep)
         if storage.unwritten and undefined is None:
             self._update_boxes(keep)
         elif undefined is not None or storage.undefined is not None:
@@ -318,17 +326,11 @@ class Tensor:
         own, kind = self.layout.kind, source.kind
         elements = self._values()
         compute = source.take_compute()
-        direct = own.element is F32 and (kind.element is F32 or type(compute) is Moved)
-        direct = direct and not (own.rounds_to_tf32 or kind.rounds_to_tf32)
-        values = compute(elements if direct else None)
+        actions.deliver(actions.may_be_left(compute, kind, own), kind, own, compute, elements)
+        log = loops.action_log()
+        if log is not None:
+            log.delivered(compute, kind, own, elements)
         self.storage.lend(self._values, source)
-        if values is elements:
-            return
-        if kind.rounds_to_tf32:
-            values = round_to_tf32(values)
-        elif own.element is not kind.element:
-            values = cast(np.asarray(values), kind.element)
-        self.storage.put(elements, values)
 
     def _write_gathered(
         self,
@@ -338,6 +340,7 @@ class Tensor:
         keep: npt.NDArray[np.bool_] | None,
     ) -> None:
         self.check_bounds(keep)
+        loops.depends_on_more()
         if isinstance(values, Storage):
             values = values.array()
         chosen = gather.in_bounds if keep is None else gather.in_bounds & keep

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.layout import kind_of
+from nkifix.emulator.loops import depends_on_more
 from nkifix.emulator.machine import program
 from nkifix.emulator.memory import Storage, Tensor
 from nkifix.emulator.numeric import F32, FLOATS, TF32, dtype_name, storage_dtype
@@ -25,6 +26,7 @@ def reinterpret(tensor: Tensor, dtype: object) -> Tensor:
     """
     target = storage_dtype(dtype)
     tensor.check_bounds(None)
+    depends_on_more()  # a record does not follow bytes from one tensor into another
     _refuse_without_bits(tensor, target)
     before, after = tensor.dtype.itemsize, target.itemsize
     strides = tensor.strides if tensor.shape[-1] > 1 else (*tensor.strides[:-1], 1)

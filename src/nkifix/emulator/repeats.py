@@ -25,7 +25,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from nkifix.emulator import footprint, observe, writes
+from nkifix.emulator.actions import ActionLog, Actions
 from nkifix.emulator.addresses import Box
+from nkifix.emulator.engines import Engine
 from nkifix.emulator.layout import Layout
 from nkifix.emulator.location import kernel_position
 from nkifix.emulator.loops import LoopIndex, Nest
@@ -35,8 +37,8 @@ from nkifix.emulator.observe import Observer, Place, Repetition
 from nkifix.emulator.symbols import Affine
 from nkifix.emulator.traced import Form, Log, Question, Traced, answer, plain
 
-MOST_INSTRUCTIONS = 1 << 10
-"""Instructions of one recorded call: a helper that executes more calls others, which are recorded in its place."""
+MOST_INSTRUCTIONS = 1 << 9
+"""Writes into tensors by one recorded call: a helper that makes more calls others, which are recorded in its place."""
 _MOST_RECORDED = 1 << 18
 """Instructions of all recorded calls of a launch."""
 _MOST_IN_VAIN = 64
@@ -91,6 +93,12 @@ class Record:
         For the arguments of which it wrote elements for the first time, what is left.
     stretch:
         What it held in memory meanwhile.
+    actions:
+        What it did to elements, where it computes.
+    registers:
+        Which accumulator registers are undefined afterwards, if that is not as it was: engine, their class, and that.
+    writes:
+        How many writes into tensors there were.
     """
 
     repetition: Repetition
@@ -99,6 +107,9 @@ class Record:
     written: list[_Written]
     unwritten: list[tuple[int, tuple[Box, ...]]]
     stretch: footprint.Stretch
+    actions: Actions | None
+    registers: list[tuple[Engine, Any, Any]]
+    writes: int
 
 
 @dataclass(eq=False)
@@ -119,14 +130,20 @@ class _Call:
         Equal for calls that can differ in nothing but their variables.
     values:
         The variables: loop indices, and where tensors begin.
+    registers:
+        Which accumulator registers are undefined.
+    writes:
+        How many writes into tensors there were before it.
     storages, states:
         Those of the tensors, each once, and which boxes of them were never written.
     """
 
     nest: Nest
     settings: _Settings
+    registers: tuple[object, ...]
     key: list[object] = field(default_factory=list)
     values: list[int] = field(default_factory=list)
+    writes: int = 0
     storages: list[Storage] = field(default_factory=list)
     states: list[tuple[Box, ...]] = field(default_factory=list)
     _slots: dict[int, int] = field(default_factory=dict)
@@ -221,16 +238,20 @@ class Recording:
         Whether no record can be made of it.
     """
 
-    def __init__(self, call: _Call, watching: Observer) -> None:
+    def __init__(self, call: _Call, watching: Observer | None, *, computes: bool) -> None:
         self.log = Log()
         self.failed = False
+        self.is_too_long = False
         self.instructions: list[observe.Pending] = []
         self.written: dict[_Written, None] = {}
         self.slots = {storage.serial: slot for slot, storage in enumerate(call.storages)}
+        self.actions = ActionLog(self) if computes else None
         self._own: dict[int, weakref.ref[Storage]] = {}
-        self._nest = call.nest
+        self._call = call
         self._watching = watching
-        call.nest.recording = watching.recording = self
+        call.nest.recording = self
+        if watching is not None:
+            watching.recording = self
 
     def traced(self, value: Any) -> Any:
         """An argument with variables that are traced: in the order of :meth:`_Call.describe`."""
@@ -252,24 +273,39 @@ class Recording:
 
     def stop(self) -> None:
         """Record no more."""
-        if self._nest.recording is self:
-            self._nest.recording = self._watching.recording = None
+        if self._call.nest.recording is self:
+            self._call.nest.recording = None
+            if self._watching is not None:
+                self._watching.recording = None
+
+    def part(self, tensor: Tensor) -> tuple[int | None, Form]:
+        """Which argument's storage a tensor lies in, and where it begins; None for a tensor of the call's own."""
+        storage, offset = tensor.storage, cast(Any, tensor.offset)
+        slot = self.slots.get(storage.serial)
+        if slot is None:
+            self._own.setdefault(storage.serial, weakref.ref(storage))
+            offset = int(offset)
+        return slot, Form(offset.terms, offset.const) if type(offset) is Traced else Form((), offset)
 
     def place(self, tensor: Tensor) -> Place:
         """Where an instruction reads or writes."""
-        storage, offset = tensor.storage, cast(Any, tensor.offset)
         if tensor.gather is not None:
             self.fail()
-        if storage.serial not in self.slots:
-            self._own.setdefault(storage.serial, weakref.ref(storage))
-            offset = int(offset)
-        form = Form(offset.terms, offset.const) if type(offset) is Traced else Form((), offset)
-        return storage.serial, tensor.layout, form
+        return tensor.storage.serial, tensor.layout, self.part(tensor)[1]
+
+    def is_input(self, slot: int | None) -> bool:
+        """Whether a storage among the arguments is one of the launch's arguments."""
+        return slot is not None and self._call.storages[slot].is_input
 
     def executed(self, instruction: observe.Pending) -> None:
         """Take an instruction."""
         self.instructions.append(instruction)
-        if len(self.instructions) > MOST_INSTRUCTIONS:
+        self.check_length(len(self.instructions))
+
+    def check_length(self, count: int) -> None:
+        """Stop where the call has done more than a record may hold."""
+        if count > 2 * MOST_INSTRUCTIONS:
+            self.is_too_long = True
             self.fail()
             self.stop()
 
@@ -281,8 +317,7 @@ class Recording:
         if kept is not None or tensor.gather is not None:
             self.fail()
             return
-        _, layout, form = self.place(tensor)
-        self.written[_Written(slot, layout, form, position)] = None
+        self.written[_Written(slot, tensor.layout, self.part(tensor)[1], position)] = None
 
     @property
     def leaves_tensors(self) -> bool:
@@ -299,6 +334,7 @@ class Repeats:
 
     def __init__(self) -> None:
         self._records: dict[tuple[object, ...], _Branch | Record] = {}
+        self._measured: set[Callable[..., Any]] = set()
         self._unfit: set[Callable[..., Any]] = set()
         self._in_vain: Counter[Callable[..., Any]] = Counter()
         self._recorded = 0
@@ -309,11 +345,15 @@ class Repeats:
     ) -> Any:
         """Call ``function``, or repeat what it did."""
         nest, watching = current.nest, observe.observer()
-        if nest.recording is not None or function in self._unfit or watching is None or not watching.can_repeat:
+        if nest.recording is not None or function in self._unfit:
             return function(*args, **kwargs)
-        call = _Call(nest, self._settings)
+        if function not in self._measured:
+            return self._measure(nest, function, args, kwargs)
+        if not (watching is None or watching.can_repeat) or (current.computes and not current.postpones):
+            return function(*args, **kwargs)
+        call = _Call(nest, self._settings, _registers(current))
         try:
-            call.key += (function, kernel_position(), tuple(kwargs), _registers(current))
+            call.key += (function, kernel_position(), tuple(kwargs), call.registers)
             for value in (*args, *kwargs.values()):
                 call.describe(value)
             key = tuple(call.key)
@@ -321,7 +361,7 @@ class Repeats:
         except (_UnfitError, TypeError):  # or what cannot be hashed
             return function(*args, **kwargs)
         record = _followed(known, call.values)
-        if record is not None and _repeat(record, call, watching):
+        if record is not None and _repeat(record, current, call, watching):
             self._in_vain[function] = 0
             return None
         if record is not None or self._recorded > _MOST_RECORDED:
@@ -331,6 +371,15 @@ class Repeats:
             return function(*args, **kwargs)
         return self._record(current, call, key, function, args, kwargs, watching)
 
+    def _measure(self, nest: Nest, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a helper for the first time, and see whether its calls can be recorded at all."""
+        before = nest.writes
+        returned = function(*args, **kwargs)
+        self._measured.add(function)
+        if returned is not None or nest.writes - before > MOST_INSTRUCTIONS:
+            self._unfit.add(function)
+        return returned
+
     def _record(
         self,
         current: Program,
@@ -339,11 +388,14 @@ class Repeats:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        watching: Observer,
+        watching: Observer | None,
     ) -> Any:
-        before = (current.shared_allocations, current.random, _registers(current))
+        if current.computes:
+            _settle(call)
+        before = (current.shared_allocations, current.random)
         begin = footprint.mark()
-        recording = Recording(call, watching)
+        call.writes = call.nest.writes
+        recording = Recording(call, watching, computes=current.computes)
         try:
             returned = function(
                 *[recording.traced(value) for value in args],
@@ -355,24 +407,31 @@ class Repeats:
             recording.fail()
             self._unfit.add(function)
             return _untraced(returned)
-        if len(recording.instructions) > MOST_INSTRUCTIONS:
+        if recording.is_too_long:
             self._unfit.add(function)
-        after = (current.shared_allocations, current.random, _registers(current))
-        record = None if after != before else _finished(recording, call, watching, begin)
+        after = (current.shared_allocations, current.random)
+        record = None if after != before else _finished(recording, current, call, watching, begin)
         self._in_vain[function] += 1
         if record is None:
             return None
-        self._recorded += len(recording.instructions)
+        self._recorded += len(recording.instructions) + (0 if record.actions is None else len(record.actions.steps))
         self._records[key] = _grown(self._records.get(key), list(recording.log.observed.items()), record)
         return None
 
 
 def _registers(current: Program) -> tuple[object, ...]:
     """Which accumulator registers are undefined."""
-    held: dict[Any, Any] = current.registers
     return tuple(
-        [(engine, None if one.undefined is None else one.undefined.ids.tobytes()) for engine, one in held.items()]
+        [
+            (engine, None if one.undefined is None else one.undefined.ids.tobytes())
+            for engine, one in _held(current).items()
+        ]
     )
+
+
+def _held(current: Program) -> dict[Engine, Any]:
+    """The program's accumulator registers (:mod:`nkifix.emulator.ops.accumulators`)."""
+    return cast(dict[Engine, Any], current.registers)
 
 
 def _untraced(value: Any) -> Any:
@@ -404,11 +463,25 @@ def _grown(known: _Branch | Record | None, observed: list[tuple[Question, int]],
     return known
 
 
-def _finished(recording: Recording, call: _Call, watching: Observer, begin: tuple[int, int, int]) -> Record | None:
+def _settle(call: _Call) -> None:
+    """Compute what is still to be computed, and let go of who has borrowed elements: nothing of it is the call's."""
+    if call.nest.awaited is not None:
+        call.nest.awaited.settle()
+        call.nest.awaited = None
+    for storage in call.storages:
+        storage.recall()
+        _ = storage.raw
+
+
+def _finished(
+    recording: Recording, current: Program, call: _Call, watching: Observer | None, begin: tuple[int, int, int]
+) -> Record | None:
     """The record of a call that has ended, if there can be one."""
     done = recording.instructions
     stretch = footprint.stretch_since(begin)
-    if recording.failed or stretch is None or watching.is_amid or recording.leaves_tensors:
+    if recording.failed or stretch is None or recording.leaves_tensors:
+        return None
+    if watching is not None and watching.is_amid:
         return None
     try:
         states = [_definedness(storage) for storage in call.storages]
@@ -418,15 +491,15 @@ def _finished(recording: Recording, call: _Call, watching: Observer, begin: tupl
     moving = {(one.slot, one.form.terms) for one in recording.written}
     if len(moving) > len({slot for slot, _ in moving}):
         return None
+    slots = recording.slots
     numbers: dict[Place, int] = {}
     steps = []
     for one in done:
-        if one.instruction is None or any(_is_input(call, recording, place) for place in one.written_places):
+        if one.instruction is None or any(recording.is_input(slots.get(serial)) for serial, *_ in one.written_places):
             return None
         read = tuple([numbers.setdefault(place, len(numbers)) for place in one.read_places])
         written = tuple([numbers.setdefault(place, len(numbers)) for place in one.written_places])
         steps.append((one.instruction, read, written))
-    slots = recording.slots
     own = [
         None if serial in slots else observe.region_at(serial, layout, form.const) for serial, layout, form in numbers
     ]
@@ -437,16 +510,49 @@ def _finished(recording: Recording, call: _Call, watching: Observer, begin: tupl
     counts = [(count, times[id(count)]) for count in {id(one.count): one.count for one in done}.values()]
     changed = [(slot, after) for slot, after in enumerate(states) if after != call.states[slot]]
     repetition = Repetition(tuple(steps), tuple(own))
-    return Record(repetition, others, counts, list(recording.written), changed, stretch)
+    actions = None if recording.actions is None else recording.actions.actions()
+    registers: list[tuple[Engine, Any, Any]] = []
+    if _registers(current) != call.registers:
+        registers = [(engine, type(held), held.undefined) for engine, held in _held(current).items()]
+    return Record(
+        repetition,
+        others,
+        counts,
+        list(recording.written),
+        changed,
+        stretch,
+        actions,
+        registers,
+        call.nest.writes - call.writes,
+    )
 
 
-def _is_input(call: _Call, recording: Recording, place: Place) -> bool:
-    slot = recording.slots.get(place[0])
-    return slot is not None and call.storages[slot].is_input
-
-
-def _repeat(record: Record, call: _Call, watching: Observer) -> bool:
+def _repeat(record: Record, current: Program, call: _Call, watching: Observer | None) -> bool:
     """Do what the recorded call did; False, and nothing, where another iteration wrote one of the elements."""
+    storages, values, nest = call.storages, call.values, call.nest
+    if not _note_writes(record, call):
+        return False
+    held = _held(current)
+    for engine, kind, undefined in record.registers:
+        if engine not in held:
+            held[engine] = kind(engine)
+        held[engine].undefined = undefined
+    if record.actions is not None:
+        _settle(call)
+        record.actions.repeat(storages, values, current)
+    for slot, unwritten in record.unwritten:
+        storages[slot].unwritten = unwritten
+        if not unwritten:
+            storages[slot].look_again()
+    nest.writes += record.writes
+    footprint.repeat(record.stretch)
+    if watching is not None:
+        _tell(record, call, watching)
+    return True
+
+
+def _note_writes(record: Record, call: _Call) -> bool:
+    """Note what the call writes of its arguments; False, and nothing, where another iteration wrote it, too."""
     storages, values, nest = call.storages, call.values, call.nest
     noted = []
     for slot, layout, form, position in record.written:
@@ -458,11 +564,12 @@ def _repeat(record: Record, call: _Call, watching: Observer) -> bool:
         return False
     for region, storage in noted:
         writes.repeat(region, storage, nest)
-    for slot, unwritten in record.unwritten:
-        storages[slot].unwritten = unwritten
-        if not unwritten:
-            storages[slot].look_again()
-    footprint.repeat(record.stretch)
+    return True
+
+
+def _tell(record: Record, call: _Call, watching: Observer) -> None:
+    """Tell who watches the launch what was executed."""
+    storages, values = call.storages, call.values
     for storage in storages:
         if storage.is_input:
             watching.note_input(storage)
@@ -471,4 +578,3 @@ def _repeat(record: Record, call: _Call, watching: Observer) -> bool:
         for number, slot, layout, form in record.places
     ]
     watching.repeat(record.repetition, others, record.counts)
-    return True

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nkifix.emulator import loops, writes
+from nkifix.emulator import actions, loops, writes
 from nkifix.emulator.addresses import Box
 from nkifix.emulator.layout import Kind, kind_of
 from nkifix.emulator.location import kernel_position
-from nkifix.emulator.numeric import F32, Array, Number, copy_cast, round_to_tf32
+from nkifix.emulator.numeric import Array, Number
 from nkifix.emulator.undefined import Ids, Origin, Undefined
 
 if TYPE_CHECKING:
@@ -48,10 +48,6 @@ _serials = itertools.count()
 Compute: TypeAlias = Callable[[Array | None], Array | Number]
 """Values of an instruction's result. Given an array in which they may be left, of the result's shape and in the
 dtype that they are computed in, it uses that for its last step, and only then."""
-
-
-class Moved(functools.partial[Array]):
-    """A :data:`Compute` that moves elements and rounds none: it may leave them in any dtype that holds them."""
 
 
 class Storage:
@@ -200,7 +196,12 @@ class Storage:
                 self._fill(compute)
             elif self._source is not None:
                 source, self._source = self._source, None
-                self.put(self.array(), source())
+                elements, values = self.array(), source()
+                actions.put(self.kind, elements, values)
+                log = loops.action_log()
+                if log is not None:
+                    log.owns(elements)
+                    log.was_put(self.kind, elements, values, None)
         return self._raw
 
     @raw.setter
@@ -238,9 +239,11 @@ class Storage:
 
     def _fill(self, compute: Compute) -> None:
         elements = self.array()
-        values = compute(elements if self.kind.element is F32 and not self.kind.rounds_to_tf32 else None)
-        if values is not elements:
-            self.put(elements, values)
+        actions.deliver(actions.may_be_left(compute, self.kind, self.kind), self.kind, self.kind, compute, elements)
+        log = loops.action_log()
+        if log is not None:
+            log.owns(elements)
+            log.delivered(compute, self.kind, self.kind, elements)
 
     def leave_undefined(self, place: tuple[str, int] | None = None) -> None:
         """Remember the allocation's place in the kernel and mark all elements as never written."""
@@ -317,16 +320,18 @@ class Storage:
 
     def put(self, elements: Array, values: Array | Number, where: npt.NDArray[np.bool_] | None = None) -> None:
         """Write ``values`` into a view of the elements, rounded once to the dtype."""
-        copy_cast(elements, round_to_tf32(values) if self.kind.rounds_to_tf32 else values, where)
+        actions.put(self.kind, elements, values, where)
 
     def detach(self) -> None:
         """Own the bytes: copy those of a caller's array, before the first write into it."""
         if not self.owns_bytes:
+            loops.depends_on_more()
             self.raw = self.raw.copy()
             self.owns_bytes = True
 
     def copy(self) -> Storage:
         """As it is now: what is written to either does not show in the other."""
+        loops.depends_on_more()
         bytes_now = self.raw.copy()
         made = copy.copy(self)
         made.raw, made.owns_bytes, made.placed, made._lent = bytes_now, True, None, ()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from nkifix.emulator import functions
+from nkifix.emulator import functions, loops
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
@@ -112,13 +113,15 @@ def accumulate(
     """
     held, used = registers(engine), slice(0, shape[0])
     if command in (ReduceCommand.reset, ReduceCommand.reset_reduce):
-        held.reset(used, _start(reduction))
+        start = _start(reduction)
+        held.reset(used, start)
+        _note(_set_values, engine, used, start)
     if command in (ReduceCommand.reduce, ReduceCommand.reset_reduce):
         if reduction is None:
             raise KernelFault(
                 "", f"{operation}: reduce_cmd={command.name} needs a reduce_op", next_step="pass reduce_op=nl.add"
             )
-        _combine(held, used, reduction, compute, shape, undefined, kept)
+        _combine(engine, held, used, reduction, compute, shape, undefined, kept)
 
 
 def _start(reduction: str | None) -> float:
@@ -127,7 +130,37 @@ def _start(reduction: str | None) -> float:
     return neutral + 0.0  # the sum's neutral element is -0.0, but its register starts from 0.0
 
 
+def _note(function: Callable[..., None], *operands: Any) -> None:
+    """Note what happens to the registers' values, where a call is recorded."""
+    log = loops.action_log()
+    if log is not None:
+        log.did(function, *operands)
+
+
+def _set_values(engine: Engine, used: slice, value: float) -> None:
+    registers(engine).values[used] = value
+
+
+def _take_in(engine: Engine, used: slice, reduction: str, compute: Callable[[], Array], kept: Mask) -> None:
+    """Reduce ``compute()``, together with what the registers hold, into them."""
+    held, taking_part = registers(engine), _taking_part(kept)
+    new = reduce_rows(reduction, compute(), kept).reshape(-1, 1)
+    both = np.stack([held.values[used], new], axis=1)[..., 0]
+    combined = functions.REDUCTIONS[reduction].combine(both, 1).reshape(-1, 1)
+    held.values[used] = combined if taking_part is None else np.where(taking_part, combined, held.values[used])
+
+
+def _taking_part(kept: Mask) -> Any:
+    return rows(kept, kept.ndim).reshape(-1, 1) if isinstance(kept, np.ndarray) else None
+
+
+def _values_of(engine: Engine, used: slice) -> Array:
+    values: Array = registers(engine).values[used].copy()
+    return values
+
+
 def _combine(
+    engine: Engine,
     held: Registers,
     used: slice,
     reduction: str,
@@ -136,14 +169,10 @@ def _combine(
     undefined: Undefined | None,
     kept: Mask,
 ) -> None:
-    taking_part = rows(kept, len(shape))
-    if taking_part is not None:
-        taking_part = taking_part.reshape(-1, 1)
+    taking_part = _taking_part(kept)
     if params().arithmetic:
-        new = reduce_rows(reduction, compute(), kept).reshape(-1, 1)
-        both = np.stack([held.values[used], new], axis=1)[..., 0]
-        combined = functions.REDUCTIONS[reduction].combine(both, 1).reshape(-1, 1)
-        held.values[used] = combined if taking_part is None else np.where(taking_part, combined, held.values[used])
+        _take_in(engine, used, reduction, compute, kept)
+        _note(_take_in, engine, used, reduction, compute, kept)
     spoiled, before = undefined_rows(undefined, kept, shape), held.window(used)
     if spoiled is not None:
         ids, origins = spoiled.merged_into(() if before is None else before.origins)
@@ -154,5 +183,4 @@ def _combine(
 def read_out(engine: Engine, destination: Tensor, kept: Mask, rank: int) -> None:
     """Write the registers into ``destination``, one per partition that the mask keeps."""
     held, used = registers(engine), slice(0, destination.shape[0])
-    current = held.values[used].copy()
-    write_column(destination, lambda: current, held.window(used), kept, rank)
+    write_column(destination, partial(_values_of, engine, used), held.window(used), kept, rank)

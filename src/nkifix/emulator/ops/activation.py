@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -10,12 +10,13 @@ from typing import Any, cast
 import numpy as np
 
 from nkifix.emulator import functions, legality, numeric
+from nkifix.emulator.actions import Shared, may_warn, shared_values
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import operand
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import planned, program
-from nkifix.emulator.memory import Compute, Tensor
+from nkifix.emulator.memory import Tensor
 from nkifix.emulator.numeric import BF16, F16, F32, Array
 from nkifix.emulator.ops import accumulators
 from nkifix.emulator.ops.accumulators import ReduceCommand
@@ -103,16 +104,16 @@ def activation(
         if name in functions.VALID_INPUTS:
             tile.storage.settle()  # where it warns, it does so on this line
         return tile
-    once = functools.cache(partial(_apart, compute, values))
+    once = Shared(partial(_apart, compute.func, *compute.args))
     if program().computes:
-        once()  # before a register is written into what may be an operand
+        once.begin()  # before a register is written into what may be an operand
     others = () if destination is None else (destination,)
     accumulators.accumulate(
         operation, Engine.SCALAR, reduction.command, reduction.name, once, plan.shape, unknown, kept
     )
     if destination is not None:
         accumulators.read_out(Engine.SCALAR, destination, kept, tensor.ndim)
-    return made(plan, lambda _: once(), undefined=unknown, mask=kept, others=others)
+    return made(plan, partial(shared_values, once), undefined=unknown, mask=kept, others=others)
 
 
 def _plan(data: object, name: str, dtype: object, operation: str) -> Result:
@@ -126,14 +127,16 @@ def _computed(name: str, values: Array, factor: Any, shift: Any, out: Array | No
     return functions.apply(functions.UNARY[name], x, out=own if out is None else out)
 
 
-def _apart(compute: Compute, values: Array) -> Array:
+@may_warn
+def _apart(compute: Callable[..., Array], name: str, values: Array, *others: Any) -> Array:
     """What is computed, in memory of its own."""
-    computed = np.asarray(compute(None))
+    computed = np.asarray(compute(name, values, *others, None))
     return computed.copy() if np.may_share_memory(computed, values) else computed
 
 
 def _argument(values: Array, factor: Any, shift: Any) -> Array:
     x = numeric.as_f32(values)
+    factor, shift = _column(factor, x), _column(shift, x)
     if factor is not None:
         x = x * factor
     if shift is not None:
@@ -142,6 +145,14 @@ def _argument(values: Array, factor: Any, shift: Any) -> Array:
     return np.ascontiguousarray(x)
 
 
+def _column(given: Any, data: Array) -> Any:
+    """A number, or one per partition as it broadcasts to the data, in float32; None as it is."""
+    if not isinstance(given, np.ndarray):
+        return given
+    return numeric.as_f32(given).reshape((data.shape[0],) + (1,) * (data.ndim - 1))
+
+
+@may_warn
 def _warning(
     name: str, values: Array, factor: Any, shift: Any, unknown: Undefined | None, kept: Mask, out: Array | None
 ) -> Array:
@@ -168,7 +179,7 @@ def _check_reduction(operation: str, reduction: Reduction, data: Tensor) -> Tens
 
 
 def _per_partition(operation: str, name: str, value: object, data: Tensor, kept: Mask) -> tuple[Any, Undefined | None]:
-    """A bias or scale: None where it changes nothing, a float32 number, or a (P, 1, …) array."""
+    """A bias or scale: None where it changes nothing, a float32 number, or a (P, 1) array."""
     if isinstance(value, Scalar) or value is None:
         neutral = 0.0 if name == "bias" else 1.0
         number = neutral if value is None else float(value)
@@ -179,7 +190,7 @@ def _per_partition(operation: str, name: str, value: object, data: Tensor, kept:
     values, undefined = fetch(operation, tensor, None if used is None else used.reshape(tensor.shape))
     if undefined is not None:
         undefined = Undefined(undefined.ids.reshape(column), undefined.origins)
-    return numeric.as_f32(values).reshape(column), undefined
+    return values, undefined
 
 
 def _plan_column(value: object, data: Tensor, operation: str, name: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from nkifix.emulator import functions, numeric
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_column, operand
 from nkifix.emulator.faults import KernelFault
+from nkifix.emulator.layout import kind_of
 from nkifix.emulator.machine import program
-from nkifix.emulator.memory import Tensor
-from nkifix.emulator.numeric import Array
+from nkifix.emulator.memory import Space, Storage, Tensor
+from nkifix.emulator.numeric import F32, Array
 from nkifix.emulator.ops.operand import Scalar, read
 from nkifix.emulator.undefined import Undefined, reduced
 
@@ -77,13 +79,24 @@ def column_destination(operation: str, name: str, value: object, data: Tensor) -
 def write_column(
     destination: Tensor, compute: Callable[[], Array], undefined: Undefined | None, kept: Mask, rank: int
 ) -> None:
-    """Write ``compute()``, one element per partition, where the mask of the rank-``rank`` data keeps a partition.
+    """Write ``compute()``, one float32 element per partition, where the mask of the rank-``rank`` data keeps one.
 
     This is the second output of an instruction, which its first output tells the observer of.
     """
     used = rows(kept, rank)
     shape = destination.shape
+    current = program()
+    if kept is None and undefined is None and current.computes and isinstance(compute, partial):
+        kind = kind_of(shape, F32, Space.SBUF, 0, "computed")
+        column = Storage.of_result(kind, partial(_shaped, shape, compute.func, *compute.args), current.nest)
+        destination.write(column, None)
+        return
     if undefined is not None:
         undefined = Undefined(undefined.ids.reshape(shape), undefined.origins)
     values = compute().reshape(shape) if program().computes else None
     destination.write(values, undefined, None if used is None else used.reshape(shape))
+
+
+def _shaped(shape: tuple[int, ...], function: Callable[..., Array], *operands: Any) -> Array:
+    """A computation that takes no memory to leave its result in."""
+    return function(*operands[:-1]).reshape(shape)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from nkifix.emulator import functions, loops, numeric, observe
+from nkifix.emulator.actions import may_warn
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_same_partitions, operand
 from nkifix.emulator.faults import KernelFault
@@ -115,17 +116,25 @@ def unary(name: str, data: object, *, dtype: object = None, mask: object = None)
     if name in functions.ACTIVATIONS and name not in _ALSO_ON_VECTOR_ENGINE:
         declare.needs_bias(name)
 
-    def computed(out: Array | None) -> Array:
-        # Contiguous whatever the view's strides: numpy's loops for strided operands may round otherwise.
-        x = np.ascontiguousarray(numeric.as_f32(values))
-        if name in _ONLY_ON_SCALAR_ENGINE:
-            warn_of_invalid_input(name, x, undefined, kept)
-        return functions.apply(functions.UNARY[name], x, out=out)
-
-    tile = made(plan, computed, undefined=undefined, mask=kept)
-    if name in _ONLY_ON_SCALAR_ENGINE:
-        tile.storage.settle()  # where it warns, it does so on this line
+    if name not in _ONLY_ON_SCALAR_ENGINE:
+        return made(plan, partial(_applied, name, values), undefined=undefined, mask=kept)
+    tile = made(plan, partial(_applied_within_range, name, values, undefined, kept), undefined=undefined, mask=kept)
+    tile.storage.settle()  # where it warns, it does so on this line
     return tile
+
+
+def _applied(name: str, values: Array, out: Array | None) -> Array:
+    # Contiguous whatever the view's strides: numpy's loops for strided operands may round otherwise.
+    return functions.apply(functions.UNARY[name], np.ascontiguousarray(numeric.as_f32(values)), out=out)
+
+
+@may_warn
+def _applied_within_range(
+    name: str, values: Array, undefined: Undefined | None, kept: Mask, out: Array | None
+) -> Array:
+    x = np.ascontiguousarray(numeric.as_f32(values))
+    warn_of_invalid_input(name, x, undefined, kept)
+    return functions.apply(functions.UNARY[name], x, out=out)
 
 
 def _plan_unary(data: object, name: str, dtype: object) -> Result:
@@ -241,12 +250,14 @@ def _accumulate_in_psum(destination: Tensor, product: Tensor, kept: Mask) -> Non
     held, unknown = destination.read(kept)
     x, y = numeric.as_f32(held), numeric.as_f32(values)
     if undefined is None and unknown is None and kept is None:
-        total = Storage.of_result(
-            product.layout.kind, lambda out: functions.apply(np.add, x, y, out=out), program().nest
-        )
+        total = Storage.of_result(product.layout.kind, partial(_added, x, y), program().nest)
         destination.write(total if program().computes else None, None)
         return
     destination.write(x + y if program().computes else None, merge(destination.shape, (unknown, undefined)), kept)
+
+
+def _added(x: Array, y: Array, out: Array | None) -> Array:
+    return functions.apply(np.add, x, y, out=out)
 
 
 def _start_from_zero(destination: Tensor, kept: Mask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -49,7 +50,11 @@ def load(source: object, *, dtype: object = None, mask: object = None, skip_out_
         return nothing(operation, shape, plan.layout.kind.dtype)
     reads(tensor)
     values, undefined = fetch(operation, tensor, kept)
-    return made(plan, lambda _: values.reshape(shape), undefined=undefined, mask=kept)
+    return made(plan, partial(_loaded, values, shape), undefined=undefined, mask=kept)
+
+
+def _loaded(values: Array, shape: tuple[int, ...], _: Array | None) -> Array:
+    return values.reshape(shape)
 
 
 def _plan_load(source: object, dtype: object) -> Result:
@@ -109,7 +114,7 @@ def store(destination: object, value: object, *, mask: object = None) -> None:
         refuse_undefined(
             Undefined(ids, undefined.origins), operation=operation, happened="writes undefined elements to HBM"
         )
-    write_result(operation, target, lambda: values.reshape(shape), mask=kept)
+    write_result(operation, target, lambda: values if values.shape == shape else values.reshape(shape), mask=kept)
 
 
 TRANSPOSITIONS = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}

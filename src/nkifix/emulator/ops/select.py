@@ -61,7 +61,7 @@ def affine_select(
     values, undefined = fetch(operation, tensor, kept)
     # Whether the predicate does anything: what a picture of the mask, as executed, needs to know.
     chosen: Mask = None
-    if undefined is None and not program().computes:
+    if undefined is None:
         effect = cast(Predicate, predicate).effect
     else:
         chosen = fit_mask(predicate, tensor.shape)
@@ -70,7 +70,7 @@ def affine_select(
         undefined = (
             None if chosen is False else Undefined(np.where(chosen, undefined.ids, np.uint8(0)), undefined.origins)
         )
-    compute = partial(_selected, values, chosen, np.float32(cast(float, otherwise)))
+    compute = partial(_selected, values, cast(Predicate, predicate), np.float32(cast(float, otherwise)))
     return made(plan._replace(function=effect), compute, undefined=undefined, mask=kept)
 
 
@@ -101,7 +101,8 @@ def _check_affine(operation: str, predicate: object, tensor: Tensor, otherwise: 
         raise KernelFault("", f"{operation}: on_false_value must be a number, got {type(otherwise).__name__}")
 
 
-def _selected(values: Array, chosen: Mask, otherwise: np.float32, out: Array | None) -> Array:
+def _selected(values: Array, predicate: Predicate, otherwise: np.float32, out: Array | None) -> Array:
+    chosen = predicate.now()
     if chosen is None:
         return values
     if out is None or np.may_share_memory(out, values):

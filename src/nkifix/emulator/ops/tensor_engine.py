@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nkifix.emulator import numeric
+from nkifix.emulator.actions import Moved
 from nkifix.emulator.affine import Mask, is_integer
 from nkifix.emulator.checks import check_free_size, check_same_partitions, chosen_engine, operand
 from nkifix.emulator.engines import Engine
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.indexing import MaskedOperand
 from nkifix.emulator.machine import planned, program
-from nkifix.emulator.memory import Moved, Space, Tensor
+from nkifix.emulator.memory import Space, Tensor
 from nkifix.emulator.numeric import F32, Array
 from nkifix.emulator.ops.operand import (
     Result,

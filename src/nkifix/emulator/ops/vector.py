@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nkifix.emulator import functions, legality, numeric
+from nkifix.emulator.actions import Shared, shared_values
 from nkifix.emulator.affine import Mask
 from nkifix.emulator.checks import check_memories, check_same_partitions, chosen_engine, operand
 from nkifix.emulator.engines import Engine
@@ -29,7 +31,9 @@ from nkifix.emulator.ops.columns import (
 from nkifix.emulator.ops.operand import (
     broadcast_shape,
     fit_mask,
+    made,
     nothing,
+    planned_result,
     read,
     result,
     result_dtype,
@@ -249,20 +253,23 @@ def tensor_scalar_reduce(
     values, undefined = read(operation, "data", tensor, kept)
     step = _step(operation, 0, name, operand0, False, tensor, kept)
     unknown = merge(tensor.shape, (undefined, step.undefined))
-    once = functools.cache(lambda: alu.apply((step,), values, bits=False, target=target))
-    made = result(
-        operation,
-        tensor.shape,
-        target,
-        once,
-        undefined=unknown,
-        mask=kept,
-        function=f"{name}+{reduction}",
-        others=(destination,),
-    )
+    once = Shared(partial(_applied, step, values, target))
+    if program().computes:
+        once.begin()  # before the reduction is written into what may be an operand
     spoiled = undefined_rows(unknown, kept, tensor.shape)
-    write_column(destination, lambda: reduce_rows(reduction, once(), kept), spoiled, kept, tensor.ndim)
-    return made
+    write_column(destination, partial(_reduced, reduction, once, kept), spoiled, kept, tensor.ndim)
+    plan = planned_result(operation, tensor.shape, target, function=f"{name}+{reduction}")
+    return made(plan, partial(shared_values, once), undefined=unknown, mask=kept, others=(destination,))
+
+
+def _applied(step: Step, values: Array, target: np.dtype[Any]) -> Array:
+    """What is computed, in memory of its own."""
+    computed = alu.apply((step,), values, bits=False, target=target)
+    return computed.copy() if np.may_share_memory(computed, values) else computed
+
+
+def _reduced(reduction: str, once: Shared, kept: Mask) -> Array:
+    return reduce_rows(reduction, once(), kept)
 
 
 def tensor_tensor_scan(

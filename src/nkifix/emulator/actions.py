@@ -1,0 +1,260 @@
+"""What a recorded call does to its tensors' elements, and doing it again.
+
+An operation computes with a function of arrays that lie in tensors, and of constants. While a call is recorded
+(:mod:`nkifix.emulator.repeats`), each such computation is noted when it happens, with the arrays as they lie: in memory
+that the call's own tensors have, which is used again, or in a tensor that the call was given, where another call is
+given another part. A computation that cannot be told so is no action, and its call is not repeated.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nkifix.emulator import loops
+from nkifix.emulator.affine import AffineIndex, Predicate
+from nkifix.emulator.layout import Kind, Layout
+from nkifix.emulator.location import kernel_position
+from nkifix.emulator.numeric import F32, Array, Number, cast, copy_cast, round_to_tf32
+from nkifix.emulator.traced import Form, Traced
+
+if TYPE_CHECKING:
+    from nkifix.emulator.machine import Program
+    from nkifix.emulator.memory import Storage, Tensor
+    from nkifix.emulator.repeats import Recording
+
+
+class Moved(partial[Array]):
+    """A computation that moves elements and rounds none: it may leave them in any dtype that holds them."""
+
+
+def may_warn(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Mark a function that may warn of its operands: the warning belongs to the line that computes."""
+    function.warns = True  # type: ignore[attr-defined]
+    return function
+
+
+def put(kind: Kind, elements: Array, values: Array | Number, where: Any = None) -> None:
+    """Write ``values`` into elements of a storage of that kind, rounded once to the dtype."""
+    copy_cast(elements, round_to_tf32(values) if kind.rounds_to_tf32 else values, where)
+
+
+def may_be_left(compute: object, kind: Kind, own: Kind) -> bool:
+    """Whether a computation's last step may write a tile of ``kind`` into elements of a storage of kind ``own``."""
+    if own.rounds_to_tf32 or kind.rounds_to_tf32:
+        return False
+    return own.element is F32 and (kind.element is F32 or type(compute) is Moved)
+
+
+def deliver(
+    direct: bool,
+    kind: Kind,
+    own: Kind,
+    compute: Callable[..., Array | Number],
+    elements: Array,
+    *operands: Any,
+) -> None:
+    """Leave an instruction's result, of a tile of ``kind``, in elements of a storage of kind ``own``.
+
+    ``direct`` says whether the computation may write there (:func:`may_be_left`).
+    """
+    values = compute(*operands, elements if direct else None)
+    if values is elements:
+        return
+    if kind.rounds_to_tf32:
+        values = round_to_tf32(values)
+    elif own.element is not kind.element:
+        values = cast(np.asarray(values), kind.element)
+    put(own, elements, values)
+
+
+class Shared:
+    """What several results of one instruction are made from, computed once."""
+
+    def __init__(self, compute: partial[Array]) -> None:
+        self.compute = compute
+        self.values: Array | None = None
+
+    def begin(self) -> None:
+        """Compute it."""
+        self.values = self.compute()
+        log = loops.action_log()
+        if log is not None:
+            log.did(self.set, self.compute.func, *self.compute.args, warns=hasattr(self.compute.func, "warns"))
+
+    def set(self, function: Callable[..., Array], *operands: Any) -> None:
+        """Compute it from other operands."""
+        self.values = function(*operands)
+
+    def __call__(self) -> Array:
+        """The values."""
+        if self.values is None:
+            self.begin()
+        assert self.values is not None
+        return self.values
+
+
+def shared_values(shared: Shared, _: Array | None) -> Array:
+    """A computation that gives what is shared."""
+    return shared()
+
+
+class _Step(NamedTuple):
+    """One action.
+
+    Attributes
+    ----------
+    function:
+        Takes the operands.
+    operands:
+        In order; where the call's arguments come in, anything.
+    views, predicates:
+        Numbers of those operands, and which view they are, or which predicate.
+    position:
+        The kernel line, where the action may warn.
+    """
+
+    function: Callable[..., object]
+    operands: list[Any]
+    views: tuple[tuple[int, int], ...]
+    predicates: tuple[tuple[int, tuple[tuple[Form, AffineIndex, str], ...]], ...]
+    position: tuple[str, int] | None
+
+
+class Actions(NamedTuple):
+    """What a call does to elements.
+
+    Attributes
+    ----------
+    views:
+        The parts of its arguments: number of the storage, layout and offset.
+    """
+
+    steps: list[_Step]
+    views: list[tuple[int, Layout, Form]]
+
+    def repeat(self, storages: Sequence[Storage], values: Sequence[int], current: Program) -> None:
+        """Do it again, in the running program, on the arguments' storages and with the values of its variables."""
+        arrays: list[Array] = []
+        for slot, layout, form in self.views:
+            begin = form.at(values) * layout.itemsize
+            arrays.append(np.ndarray(layout.shape, layout.kind.element, storages[slot].raw, begin, layout.byte_strides))
+        for function, operands, views, predicates, position in self.steps:
+            for number, view in views:
+                operands[number] = arrays[view]
+            for number, terms in predicates:
+                operands[number] = _predicate(terms, values)
+            current.at = position
+            function(*operands)
+        current.at = None
+
+
+def _predicate(terms: tuple[tuple[Form, AffineIndex, str], ...], values: Sequence[int]) -> Predicate:
+    return Predicate(
+        tuple([(AffineIndex(form.at(values), one.coeffs, one.extents), relation) for form, one, relation in terms])
+    )
+
+
+_CONSTANTS = (
+    bool,
+    int,
+    float,
+    str,
+    type(None),
+    np.generic,
+    np.dtype,
+    np.ufunc,
+    slice,
+    type,
+    enum.Enum,
+    types.FunctionType,
+    Shared,
+    Kind,
+)
+
+
+class ActionLog:
+    """Notes the actions of a call that is being recorded."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.steps: list[_Step] = []
+        self._recording = recording
+        self._arrays: dict[int, tuple[Array, Any]] = {}
+        self._views: dict[tuple[int, Layout, Form], int] = {}
+
+    def actions(self) -> Actions:
+        """All of them."""
+        return Actions(self.steps, list(self._views))
+
+    def lies(self, array: Array, tensor: Tensor) -> None:
+        """Note that an array is the elements of a tensor."""
+        slot, form = self._recording.part(tensor)
+        view = None if slot is None else self._views.setdefault((slot, tensor.layout, form), len(self._views))
+        self._arrays[id(array)] = (array, view)  # holding it keeps its id its own
+
+    def delivered(self, compute: object, kind: Kind, own: Kind, elements: Array) -> None:
+        """Note a :func:`deliver`."""
+        if isinstance(compute, partial) and not compute.keywords:
+            direct = may_be_left(compute, kind, own)
+            function = partial(deliver, direct, kind, own, compute.func)
+            self._note(function, (elements, *compute.args), written=elements, warns=hasattr(compute.func, "warns"))
+        else:
+            self._recording.fail()
+
+    def was_put(self, kind: Kind, elements: Array, values: Array | Number, where: Any) -> None:
+        """Note a :func:`put`."""
+        self._note(partial(put, kind), (elements, values, where), written=elements)
+
+    def did(self, function: Callable[..., object], *operands: Any, warns: bool = False) -> None:
+        """Note any other computation."""
+        self._note(function, operands, warns=warns)
+
+    def owns(self, elements: Array) -> None:
+        """Note that an array is memory of a tensor of the call's own."""
+        self._arrays[id(elements)] = (elements, None)
+
+    def _note(
+        self,
+        function: Callable[..., object],
+        operands: tuple[Any, ...],
+        *,
+        written: Array | None = None,
+        warns: bool = False,
+    ) -> None:
+        if written is not None and self._recording.is_input(self._slot_of(written)):
+            self._recording.fail()  # whether it was stored into decides what the launch gives back
+        views, predicates = [], []
+        for number, one in enumerate(operands):
+            if isinstance(one, np.ndarray):
+                known = self._arrays.get(id(one))
+                if known is None:
+                    if one.ndim and one.dtype != np.bool_:  # numbers and masks follow from what is known of the call
+                        self._recording.fail()
+                elif known[1] is not None:
+                    views.append((number, known[1]))
+            elif type(one) is Predicate:
+                predicates.append((number, tuple([(_form(term.const), term, rel) for term, rel in one.terms])))
+            elif not _is_constant(one):
+                self._recording.fail()
+        position = kernel_position() if warns else None
+        self.steps.append(_Step(function, list(operands), tuple(views), tuple(predicates), position))
+        self._recording.check_length(len(self.steps))
+
+    def _slot_of(self, array: Array) -> int | None:
+        view = self._arrays.get(id(array), (array, None))[1]
+        return None if view is None else list(self._views)[view][0]
+
+
+def _form(const: Any) -> Form:
+    return Form(const.terms, const.const) if type(const) is Traced else Form((), int(const))
+
+
+def _is_constant(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all((isinstance(one, np.ndarray) and not one.ndim) or _is_constant(one) for one in value)
+    return type(value) is not Traced and isinstance(value, _CONSTANTS)
