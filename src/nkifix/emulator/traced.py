@@ -258,12 +258,8 @@ def _converted(name: str) -> Any:
 
 for _name in (
     "__index__",
-    "__int__",
-    "__float__",
     "__round__",
     "__trunc__",
-    "__floor__",
-    "__ceil__",
     "__abs__",
     "__invert__",
     "__divmod__",
