@@ -59,12 +59,21 @@ def parts(wide: dict[str, Any], number: int) -> list[Any]:
     return [wide[name][:, nl.ds(number * width.get(name, 8), width.get(name, 8))] for name in NAMES]
 
 
+class Names(dict[str, Any]):
+    """Tensors by name."""
+
+    def update(self, **named: Any) -> None:  # type: ignore[override]
+        """As a dict's, but no built-in function that changes an object: a call that uses one is not repeated."""
+        for name, tensor in named.items():
+            self[name] = tensor
+
+
 def executed(names: list[str], order: list[int]) -> list[Any]:
     """The tiles after calls of a helper with these statements, on the parts of that order."""
 
     @nki.jit(mode="trace")
     def body(a: Any, b: Any, c: Any, p: Any, s: Any, w: Any, i: Any) -> None:
-        t = {"a": a, "b": b, "c": c, "p": p, "s": s, "w": w}
+        t = Names({"a": a, "b": b, "c": c, "p": p, "s": s, "w": w})
         t["kept"] = nl.copy(a)
         for number, name in enumerate(names):
             STATEMENTS[name](t, int(i) + number)

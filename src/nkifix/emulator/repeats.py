@@ -1,14 +1,14 @@
-"""Calls of helpers that were recorded once and are repeated, where nothing is computed.
+"""Calls of helpers that were recorded once and are repeated.
 
-A kernel of long sequences calls the same helper (a function decorated with ``nki.jit``) tens of thousands of times,
-and each time the same instructions are executed on other parts of the same tensors. Without arithmetic, what a call
-does follows from its arguments: the layouts of its tensors, which elements are defined, its constants, and what it
-finds out about loop indices and about where its tensors begin (:mod:`nkifix.emulator.traced`). One call is executed
-for each answer to all of that, and recorded; later ones are told to who watches the launch, in its stead.
+A kernel calls the same helper (a function decorated with ``nki.jit``) many times, on long sequences tens of thousands
+of times, and each time the same instructions are executed on other parts of the same tensors. Which ones follows from
+the call's arguments: the layouts of its tensors, which elements are defined, its constants, and what it finds out about
+loop indices and about where its tensors begin (:mod:`nkifix.emulator.traced`). One call is executed for each answer to
+all of that, and recorded; for a later one, the recorded instructions are told to who watches the launch, and what they
+did to elements is done again (:mod:`nkifix.emulator.actions`).
 
-Not recorded is what depends on more, or does more than execute instructions on its arguments: see
-:meth:`Recording.fail`, and :meth:`Repeats._finished`. What a helper does to Python objects of outside is done in
-recorded calls only.
+Not repeated is what depends on more, or does more than execute instructions on its arguments: see
+:meth:`Recording.fail`, :func:`_finished` and :mod:`nkifix.emulator.effects`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from nkifix.emulator import footprint, observe, writes
+from nkifix.emulator import effects, footprint, observe, writes
 from nkifix.emulator.actions import ActionLog, Actions
 from nkifix.emulator.addresses import Box
 from nkifix.emulator.engines import Engine
@@ -346,11 +346,13 @@ class Repeats:
         """Call ``function``, or repeat what it did."""
         nest, watching = current.nest, observe.observer()
         if nest.recording is not None or function in self._unfit:
-            return function(*args, **kwargs)
+            return effects.call(function, args, kwargs)
         if function not in self._measured:
             return self._measure(nest, function, args, kwargs)
         if not (watching is None or watching.can_repeat) or (current.computes and not current.postpones):
-            return function(*args, **kwargs)
+            return effects.call(function, args, kwargs)
+        if not effects.can_watch():
+            return effects.call(function, args, kwargs)
         call = _Call(nest, self._settings, _registers(current))
         try:
             call.key += (function, kernel_position(), tuple(kwargs), call.registers)
@@ -359,22 +361,22 @@ class Repeats:
             key = tuple(call.key)
             known = self._records.get(key)
         except (_UnfitError, TypeError):  # or what cannot be hashed
-            return function(*args, **kwargs)
+            return effects.call(function, args, kwargs)
         record = _followed(known, call.values)
         if record is not None and _repeat(record, current, call, watching):
             self._in_vain[function] = 0
             return None
         if record is not None or self._recorded > _MOST_RECORDED:
-            return function(*args, **kwargs)
+            return effects.call(function, args, kwargs)
         if self._in_vain[function] > _MOST_IN_VAIN:
             self._unfit.add(function)
-            return function(*args, **kwargs)
+            return effects.call(function, args, kwargs)
         return self._record(current, call, key, function, args, kwargs, watching)
 
     def _measure(self, nest: Nest, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a helper for the first time, and see whether its calls can be recorded at all."""
         before = nest.writes
-        returned = function(*args, **kwargs)
+        returned = effects.call(function, args, kwargs)
         self._measured.add(function)
         if returned is not None or nest.writes - before > MOST_INSTRUCTIONS:
             self._unfit.add(function)
@@ -396,11 +398,11 @@ class Repeats:
         begin = footprint.mark()
         call.writes = call.nest.writes
         recording = Recording(call, watching, computes=current.computes)
+        arguments = [recording.traced(value) for value in args]
+        keywords = {name: recording.traced(value) for name, value in kwargs.items()}
         try:
-            returned = function(
-                *[recording.traced(value) for value in args],
-                **{name: recording.traced(value) for name, value in kwargs.items()},
-            )
+            with effects.watched(recording.fail):
+                returned = effects.call(function, tuple(arguments), keywords)
         finally:
             recording.stop()
         if returned is not None:

@@ -1,0 +1,202 @@
+"""Helpers that do more than execute instructions: what they do is done as often as they are called."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nkifix.emulator import effects
+from nkifix.emulator.faults import EmulatorWarning
+from nkifix.emulator.frontends.legacy import kernel as nki
+from nkifix.emulator.frontends.legacy import language as nl
+from tests.emulator.test_repeats import kernel_of, launch, never, same, x
+
+CALLS = 15 * 2
+helper = nki.jit(mode="trace")
+seen_global = 0
+log = logging.getLogger("kernel")
+
+
+class Holder:
+    count = 0
+
+    def note(self) -> None:
+        self.count += 1
+
+
+def in_global() -> Callable[[], object]:
+    global seen_global
+    seen_global = 0
+
+    def effect() -> None:
+        global seen_global
+        seen_global += 1
+
+    return effect
+
+
+def in_closure() -> Callable[[], object]:
+    count = 0
+
+    def effect() -> int:
+        nonlocal count
+        count += 1
+        return count
+
+    return effect
+
+
+holder, found, counted, queue = Holder(), list[int](), Counter[str](), deque[int]()
+EFFECTS: dict[str, tuple[Callable[[], object], Callable[[str], int]]] = {
+    "print": (lambda: print("here"), lambda text: text.count("here")),  # noqa: T201
+    "write": (lambda: sys.stdout.write("here\n"), lambda text: text.count("here")),
+    "list": (lambda: found.append(1), lambda _: len(found)),
+    "queue": (lambda: queue.append(1), lambda _: len(queue)),
+    "counter": (lambda: counted.update(["a"]), lambda _: counted["a"]),
+    "attribute": (holder.note, lambda _: holder.count),
+    "setattr": (lambda: setattr(holder, "other", getattr(holder, "other", 0) + 1), lambda _: holder.other),  # type: ignore[attr-defined]
+    "global": (in_global(), lambda _: seen_global),
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_yet() -> None:
+    found.clear()
+    counted.clear()
+    queue.clear()
+    holder.count = 0
+    vars(holder).pop("other", None)
+    in_global()
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_effect_comes_with_every_call(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    effect, count = EFFECTS[name]
+
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        effect()
+        out[:, nl.ds(i * 16, 16)] = nl.copy(tile[:, nl.ds(i * 16, 16)])
+
+    _, repeated = launch(kernel_of(body), x())
+    assert (count(capsys.readouterr().out), repeated) == (CALLS, 0)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_effect_in_a_helper_of_a_helper(named: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    def plain(i: Any) -> None:
+        print("here", "of some" if i >= 5 else "")  # noqa: T201
+
+    inner = helper(plain) if named else plain
+
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        inner(i)
+        out[:, nl.ds(i * 16, 16)] = nl.copy(tile[:, nl.ds(i * 16, 16)])
+
+    launch(kernel_of(body), x())
+    assert capsys.readouterr().out.count("here") == CALLS
+
+
+def test_log_and_warning(caplog: pytest.LogCaptureFixture) -> None:
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        log.warning("here")
+        warnings.warn("there", EmulatorWarning, stacklevel=1)
+        out[:, nl.ds(i * 16, 16)] = nl.copy(tile[:, nl.ds(i * 16, 16)])
+
+    seen, repeated = launch(kernel_of(body), x())
+    assert (caplog.text.count("here"), len(seen.warned), repeated) == (CALLS, CALLS, 0)
+
+
+@pytest.mark.parametrize(
+    "outside",
+    [
+        pytest.param(in_closure(), id="count"),
+        pytest.param(lambda: int(time.time() * 1e6) % 3 + 1, id="time"),
+        pytest.param(lambda: eval("1 + 1"), id="eval"),
+    ],
+)
+def test_number_that_comes_from_outside(outside: Callable[[], int]) -> None:
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        for _ in range(outside() % 3):
+            out[:, nl.ds(i * 16, 16)] = nl.exp(tile[:, nl.ds(i * 16, 16)])
+        out[:, nl.ds(i * 16, 16)] = nl.copy(tile[:, nl.ds(i * 16, 16)])
+
+    assert launch(kernel_of(body), x())[1] == 0
+
+
+def test_what_the_emulator_does_for_itself_is_no_effect() -> None:
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        first, second = (j for j in (1, 2))
+        parts = [nl.copy(tile[:, nl.ds(i * 16 + j, 8)]) for j in (first, second)]
+        out[:, nl.ds(i * 16, 8)] = nl.add(*parts)
+
+    assert same(kernel_of(body), x()) > 20
+
+
+def test_profiler_sees_every_call() -> None:
+    calls: Counter[str] = Counter()
+
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        out[:, nl.ds(i * 16, 16)] = nl.copy(tile[:, nl.ds(i * 16, 16)])
+
+    def profiler(frame: Any, event: str, _: Any) -> None:
+        calls[frame.f_code.co_name] += event == "call"
+
+    sys.setprofile(profiler)
+    try:
+        assert not effects.can_watch()
+        launch(kernel_of(body), x())
+        assert sys.getprofile() is profiler
+    finally:
+        sys.setprofile(None)
+    assert calls["body"] == CALLS
+
+
+def test_nothing_is_watched_afterwards() -> None:
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        out[:, nl.ds(i * 18, 16)] = nl.copy(tile[:, nl.ds(i * 18, 16)])
+
+    seen, _ = launch(kernel_of(body), x())
+    assert "out_of_bound" in seen.fault
+    assert sys.getprofile() is None
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        pytest.param(lambda tile: [one for one in tile], False, id="names of its own"),  # noqa: C416
+        pytest.param(in_global(), True, id="global"),
+        pytest.param(in_closure(), True, id="outer variable"),
+        pytest.param(in_closure, False, id="variable that an inner function changes"),
+        pytest.param(Holder.note, True, id="attribute"),
+    ],
+)
+def test_code_that_assigns_what_outlives_it(function: Any, expected: bool) -> None:
+    assert effects.assigns(function.__code__) is expected
+
+
+def test_same_answers_with_effects_and_without_repeats() -> None:
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        found.append(1)
+        out[:, nl.ds(i * 16, 16)] = nl.copy(tile[:, nl.ds(i * 16, 16)])
+
+    same(kernel_of(body), x())
+    assert len(found) == 2 * CALLS
+    with never():
+        launch(kernel_of(body), np.zeros((8, 256), dtype=np.float32))
+    assert len(found) == 3 * CALLS
