@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from hypothesis import strategies as st
 import nkifix.emulator.frontends.legacy.isa as nisa
 import nkifix.emulator.frontends.legacy.language as nl
 from nkifix.emulator import Params, machine
-from nkifix.emulator.actions import Actions
+from nkifix.emulator.actions import ActionLog, Actions
 from nkifix.emulator.faults import EmulatorWarning
 from nkifix.emulator.footprint import measuring
 from nkifix.emulator.frontends.legacy import kernel as nki
+from nkifix.emulator.layout import kind_of
 from nkifix.emulator.memory import Space
 from nkifix.emulator.observe import observing
 from nkifix.emulator.symbols import Affine
+from nkifix.emulator.traced import Form, Log
 from tests.emulator.kernels import running, same_bytes, tile, values
 from tests.emulator.test_awaited import BF16, F32, I32, STATEMENTS, random
 from tests.emulator.test_repeats import REPEATED, loaded, never
@@ -350,6 +353,88 @@ def test_parameter_that_is_stored_into_is_given_back() -> None:
     with machine.using(Params(workers=1)):
         kernel(data, out)
     assert same_bytes(out, data)
+
+
+def test_second_parameter_that_is_stored_into_first_by_a_repeated_call() -> None:
+    @nki.jit(mode="trace")
+    def store(o: Any, x: Any, i: Any) -> None:
+        nl.store(o[i], nl.load(x[i]))
+
+    @nki.jit
+    def kernel(x: Any, first: Any, second: Any) -> None:
+        for o in (first, second):
+            for i in nl.affine_range(6):
+                store(o, x, i)
+
+    data, outs = random(6, 8, 16), [np.zeros((6, 8, 16), dtype=F32) for _ in range(2)]
+    with machine.using(Params(workers=1)):
+        kernel(data, *outs)
+    assert same_bytes(outs[0], data)
+    assert same_bytes(outs[1], data)
+
+
+class Noted:
+    """A recording of a call without arguments."""
+
+    failed = False
+    count = 0
+
+    def fail(self) -> None:
+        self.failed = True
+
+    def part(self, _: Any) -> tuple[None, Form]:
+        return None, Form((), 0)
+
+    def is_input(self, _: Any) -> bool:
+        return False
+
+    def check_length(self, count: int) -> None:
+        self.count = count
+
+
+OWN = np.zeros((2, 3), dtype=F32)
+
+
+@pytest.mark.parametrize(
+    ("operands", "told"),
+    [
+        pytest.param((1, 2.5, "name", None, True, slice(0, 3)), True, id="constants"),
+        pytest.param(
+            (np.float32(2), np.dtype(np.int8), np.exp, Affine(3), same_bytes), True, id="numbers and functions"
+        ),
+        pytest.param(((1, (2, "a")),), True, id="tuple"),
+        pytest.param((np.asarray(3.0),), True, id="array of one number"),
+        pytest.param((np.ones(3, dtype=bool),), True, id="mask"),
+        pytest.param((OWN,), True, id="array that lies in a tensor"),
+        pytest.param((np.zeros(3, dtype=F32),), False, id="other array"),
+        pytest.param((OWN[:1],), False, id="part of an array"),
+        pytest.param(((1, np.zeros(3)),), False, id="array in a tuple"),
+        pytest.param(([1],), False, id="list"),
+        pytest.param(({},), False, id="dict"),
+        pytest.param((Log().variable(3),), False, id="traced number"),
+    ],
+)
+def test_operands_that_can_be_told(operands: tuple[Any, ...], told: bool) -> None:
+    recording: Any = Noted()
+    log = ActionLog(recording)
+    log.owns(OWN)
+    log.did(print, *operands)
+    assert recording.failed is not told
+    assert recording.count == 1
+
+
+def test_computation_without_arguments_that_show_cannot_be_told() -> None:
+    recording: Any = Noted()
+    log = ActionLog(recording)
+    log.owns(OWN)
+    kind = kind_of((2, 3), F32, Space.SBUF, 0, "computed")
+    log.delivered(partial(np.add, 1.0), kind, kind, OWN)
+    assert not recording.failed
+    log.delivered(partial(np.add, 1.0, where=True), kind, kind, OWN)
+    assert recording.failed
+    recording.failed = False
+    log.delivered(lambda _: OWN, kind, kind, OWN)
+    assert recording.failed
 
 
 def test_place_that_is_known_only_at_run_time(repeated: list[Actions]) -> None:

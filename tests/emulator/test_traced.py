@@ -30,6 +30,9 @@ UNSEEN: dict[str, Callable[[Any], Any]] = {
     "times": lambda x: x * 128,
     "a number times": lambda x: 128 * x,
     "times zero": lambda x: x * 0,
+    "sum times a number": lambda x: (x + 3) * 4,
+    "less three times itself": lambda x: x - 3 * x,
+    "shifted by nothing": lambda x: (x + 1) << 0,
     "negative": lambda x: -x,
     "positive": lambda x: +x,
     "shifted left": lambda x: x << 3,
@@ -126,6 +129,9 @@ def test_comparison_sees_its_outcome(name: str) -> None:
     ((question, found),) = log.observed.items()
     assert question[1] != "value"
     assert answer(question, [7]) == found
+    if name not in ("greatest", "least"):
+        alike = [COMPARED[name](Affine(other)) == COMPARED[name](Affine(7)) for other in range(12)]
+        assert [answer(question, [other]) == found for other in range(12)] == alike
     assert {answer(question, [other]) for other in range(12)} == {False, True}
 
 
@@ -162,6 +168,7 @@ def test_departure_from_affine_is_kept() -> None:
 def test_numbers_of_two_calls_meet_by_value() -> None:
     one, other = Log(), Log()
     assert one.variable(7) + other.variable(3) == 10
+    assert one.variable(7) - other.variable(3) == 4
     assert one.observed
     assert other.observed
 
@@ -210,3 +217,5 @@ def test_place_in_a_tile_is_asked_for() -> None:
     assert [answer(partition, [n]) for n in range(3)] == [1, 1, 1]
     assert [answer(inside, [n]) for n in (-1, 0, 5, 6)] == [0, 1, 1, 0]
     assert [answer(outside, [n]) for n in (0, 1)] == [1, 0]
+    y = log.variable(4)
+    assert [y.is_within(4, 9), y.is_within(0, 4), y.is_within(5, 9), y.is_within(0, 3)] == [True, True, False, False]

@@ -29,11 +29,11 @@ _FUNCTIONS: frozenset[Any] = frozenset(
 
 _METHODS = frozenset(
     "add append appendleft clear discard extend insert pop popitem popleft remove reverse setdefault sort update "  # noqa: SIM905
-    "write writelines _count_elements".split()
+    "write writelines".split()
 )
 """Names of methods that change their object."""
 
-_MODULES = frozenset({"_random", "_socket", "posix"})
+_MODULES = frozenset({"_collections", "_random", "_socket", "posix"})
 """Modules whose functions reach outside."""
 
 _OPCODES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR"})

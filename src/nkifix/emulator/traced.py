@@ -211,8 +211,8 @@ _INDICES: tuple[type, ...] = (Affine, LoopIndex)
 """Types of integers, besides ``int``, whose sum with an affine expression is one."""
 
 
-_SIGNS = {"<": (1, "<"), "<=": (1, "<="), ">": (-1, "<"), ">=": (-1, "<="), "==": (1, "=="), "!=": (1, "==")}
-"""Comparison with zero -> sign of the form, and the question, whose answer is the other way round for ``!=``."""
+_QUESTIONS = {"<": "<", "<=": "<=", ">": "<", ">=": "<=", "==": "==", "!=": "=="}
+"""Comparison with zero -> what is asked: of the negative for ``>`` and ``>=``, and ``!=`` is the other answer."""
 
 
 def _compared(traced: Traced, other: Any, relation: str, plain: Callable[[Any, Any], Any]) -> Any:
@@ -222,8 +222,7 @@ def _compared(traced: Traced, other: Any, relation: str, plain: Callable[[Any, A
     difference = traced - other
     if type(difference) is not Traced:
         return plain(difference, 0)
-    sign, question = _SIGNS[relation]
-    found = bool(difference.log.ask(difference if sign > 0 else -difference, question))
+    found = bool(difference.log.ask(-difference if relation in (">", ">=") else difference, _QUESTIONS[relation]))
     return not found if relation == "!=" else found
 
 
@@ -265,7 +264,6 @@ for _name in (
     "__divmod__",
     "__rdivmod__",
     "__repr__",
-    "__str__",
     "__format__",
     "__reduce__",
 ):
