@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import nkifix.emulator.frontends.legacy.isa as nisa
 import nkifix.emulator.frontends.legacy.language as nl
-from nkifix.emulator import Params, machine
+from nkifix.emulator import Params, machine, repeats
 from nkifix.emulator.actions import ActionLog, Actions
 from nkifix.emulator.faults import EmulatorWarning
 from nkifix.emulator.footprint import measuring
@@ -29,6 +29,12 @@ from tests.emulator.test_awaited import BF16, F32, I32, STATEMENTS, random
 from tests.emulator.test_repeats import REPEATED, loaded, never
 
 NAMES = "abcpsw"
+
+
+@pytest.fixture(autouse=True)
+def any_helper_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "LEAST_INSTRUCTIONS", 0)
+    monkeypatch.setattr(repeats, "RECORDS_TO_BEGIN_WITH", 100)
 
 
 @pytest.fixture
@@ -62,21 +68,12 @@ def parts(wide: dict[str, Any], number: int) -> list[Any]:
     return [wide[name][:, nl.ds(number * width.get(name, 8), width.get(name, 8))] for name in NAMES]
 
 
-class Names(dict[str, Any]):
-    """Tensors by name."""
-
-    def update(self, **named: Any) -> None:  # type: ignore[override]
-        """As a dict's, but no built-in function that changes an object: a call that uses one is not repeated."""
-        for name, tensor in named.items():
-            self[name] = tensor
-
-
 def executed(names: list[str], order: list[int]) -> list[Any]:
     """The tiles after calls of a helper with these statements, on the parts of that order."""
 
     @nki.jit(mode="trace")
     def body(a: Any, b: Any, c: Any, p: Any, s: Any, w: Any, i: Any) -> None:
-        t = Names({"a": a, "b": b, "c": c, "p": p, "s": s, "w": w})
+        t = {"a": a, "b": b, "c": c, "p": p, "s": s, "w": w}
         t["kept"] = nl.copy(a)
         for number, name in enumerate(names):
             STATEMENTS[name](t, int(i) + number)
@@ -488,3 +485,22 @@ def test_nothing_is_repeated_where_lifetimes_are_measured(repeated: list[Actions
     with measuring():
         launched(KINDS["copy"], random(8, 256))
     assert not repeated
+
+
+def test_small_helpers_are_executed(monkeypatch: pytest.MonkeyPatch, repeated: list[Actions]) -> None:
+    monkeypatch.setattr(repeats, "LEAST_INSTRUCTIONS", 5)
+    launched(KINDS["copy"], random(8, 256))
+    assert not repeated
+    monkeypatch.setattr(repeats, "LEAST_INSTRUCTIONS", 2)
+    launched(KINDS["copy"], random(8, 256))
+    assert repeated
+
+
+@pytest.mark.parametrize(("first", "most"), [(0, 2), (1, 4), (3, 6), (100, 15)])
+def test_records_are_paid_for_by_repeats(
+    monkeypatch: pytest.MonkeyPatch, repeated: list[Actions], first: int, most: int
+) -> None:
+    """Sixteen kinds of call, twice each: the first is measured, and what is recorded comes again once."""
+    monkeypatch.setattr(repeats, "RECORDS_TO_BEGIN_WITH", first)
+    launched(KINDS["power of the index"], random(8, 256))
+    assert most - 2 <= len(repeated) <= most

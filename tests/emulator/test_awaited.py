@@ -47,6 +47,13 @@ def _set(name: str, compute: Statement, place: Any = slice(None)) -> Statement:
     return run
 
 
+def _keep(name: str, compute: Statement) -> Statement:
+    def run(t: dict[str, Any], i: int) -> None:
+        t[name] = compute(t, i)
+
+    return run
+
+
 def _half(t: Any, name: str, i: int) -> Any:
     return t[name][:, nl.ds(2 * (i % 3), 4)]
 
@@ -73,8 +80,8 @@ STATEMENTS: dict[str, Statement] = {
         ),
     ),
     "maximum into a column": lambda t, i: assign(t["s"][:, 0], nisa.tensor_reduce(np.max, t["a"], axis=(1,))),
-    "sum in PSUM": lambda t, i: t.update(
-        p=t["p"].__iadd__(nl.matmul(t["b"][:, nl.ds(0, 4)], t["b"], transpose_x=True))
+    "sum in PSUM": _keep(
+        "p", lambda t, i: t["p"].__iadd__(nl.matmul(t["b"][:, nl.ds(0, 4)], t["b"], transpose_x=True))
     ),
     "matmul into PSUM": _set("p", lambda t, i: nl.matmul(t["b"][:, nl.ds(0, 4)], t["b"], transpose_x=True)),
     "matmul that nobody takes": lambda t, i: nl.matmul(t["b"][:, nl.ds(0, 4)], t["b"], transpose_x=True),
@@ -86,7 +93,7 @@ STATEMENTS: dict[str, Statement] = {
         "a", lambda t, i: nisa.affine_select(nl.mgrid[0:4, 0:8][0] >= nl.mgrid[0:4, 0:8][1] + 9, t["a"], 2.0)
     ),
     "number": _set("a", lambda t, i: 0.5, None),
-    "kept for later": lambda t, i: t.update(kept=nl.multiply(t["a"], t["b"])),
+    "kept for later": _keep("kept", lambda t, i: nl.multiply(t["a"], t["b"])),
     "taken later": _set("a", lambda t, i: t["kept"]),
     "taken twice": _set("b", lambda t, i: nl.add(t["kept"], t["kept"])),
     "matmul into every other column": lambda t, i: assign(

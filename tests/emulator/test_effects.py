@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
+import random
 import sys
 import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -65,6 +69,14 @@ EFFECTS: dict[str, tuple[Callable[[], object], Callable[[str], int]]] = {
     "setattr": (lambda: setattr(holder, "other", getattr(holder, "other", 0) + 1), lambda _: holder.other),  # type: ignore[attr-defined]
     "global": (in_global(), lambda _: seen_global),
 }
+
+
+NUMBERS = (1, 2)
+CHOICES: dict[str, Callable[[int], object]] = {"quiet": lambda n: n, "loud": lambda n: print(n)}  # noqa: T201
+
+
+def recursive(n: int) -> int:
+    return recursive(n - 1) if n else 0
 
 
 @pytest.fixture(autouse=True)
@@ -157,22 +169,11 @@ def test_profiler_sees_every_call() -> None:
 
     sys.setprofile(profiler)
     try:
-        assert not effects.can_watch()
         launch(kernel_of(body), x())
         assert sys.getprofile() is profiler
     finally:
         sys.setprofile(None)
     assert calls["body"] == CALLS
-
-
-def test_nothing_is_watched_afterwards() -> None:
-    @helper
-    def body(out: Any, tile: Any, i: Any) -> None:
-        out[:, nl.ds(i * 18, 16)] = nl.copy(tile[:, nl.ds(i * 18, 16)])
-
-    seen, _ = launch(kernel_of(body), x())
-    assert "out_of_bound" in seen.fault
-    assert sys.getprofile() is None
 
 
 @pytest.mark.parametrize(
@@ -183,10 +184,29 @@ def test_nothing_is_watched_afterwards() -> None:
         pytest.param(in_closure(), True, id="outer variable"),
         pytest.param(in_closure, False, id="variable that an inner function changes"),
         pytest.param(Holder.note, True, id="attribute"),
+        pytest.param(holder.note, True, id="bound method"),
+        pytest.param(lambda: holder.note(), True, id="method of a global object"),
+        pytest.param(lambda: Holder, False, id="class"),
+        pytest.param(lambda: NUMBERS[0] + len(NUMBERS), False, id="global numbers"),
+        pytest.param(lambda: CHOICES["quiet"](1), True, id="functions in a global dict"),
+        pytest.param(lambda parts: parts.append(1), True, id="method that changes a list"),
+        pytest.param(lambda t: nl.add(t, t), False, id="function of the language with such a name"),
+        pytest.param(lambda: time.perf_counter(), True, id="time"),
+        pytest.param(lambda: random.choice(NUMBERS), True, id="random"),
+        pytest.param(lambda: math.sqrt(2), False, id="arithmetic"),
+        pytest.param(lambda: np.log2(8), False, id="numpy"),
+        pytest.param(lambda: os.urandom(1), False, id="function of another module, which is not read"),
+        pytest.param(lambda: recursive(3), False, id="recursion"),
+        pytest.param(lambda: missing, False, id="name that is missing"),  # type: ignore[name-defined]  # noqa: F821
+        pytest.param(print, True, id="built-in"),
+        pytest.param(found.append, True, id="built-in method"),
+        pytest.param(len, False, id="built-in function"),
+        pytest.param(helper(in_global()), True, id="kernel"),
+        pytest.param(3, False, id="number"),
     ],
 )
-def test_code_that_assigns_what_outlives_it(function: Any, expected: bool) -> None:
-    assert effects.assigns(function.__code__) is expected
+def test_code_that_has_an_effect(function: Any, expected: bool) -> None:
+    assert effects.Reader().has_effect(function) is expected
 
 
 def test_same_answers_with_effects_and_without_repeats() -> None:
@@ -200,3 +220,41 @@ def test_same_answers_with_effects_and_without_repeats() -> None:
     with never():
         launch(kernel_of(body), np.zeros((8, 256), dtype=np.float32))
     assert len(found) == 3 * CALLS
+
+
+class Counting(NamedTuple):
+    start: Any
+
+    def note(self) -> int:
+        found.append(1)
+        return 16
+
+
+@dataclass(frozen=True)
+class Sized:
+    size: int
+
+    def width(self) -> int:
+        found.append(1)
+        return self.size
+
+
+class Quiet(NamedTuple):
+    start: Any
+
+    def note(self) -> int:
+        return 16
+
+
+@pytest.mark.parametrize("kind", [Counting, Sized, Quiet])
+def test_methods_of_arguments_are_read(kind: Any) -> None:
+    @helper
+    def body(out: Any, tile: Any, given: Any, i: Any) -> None:
+        width = given.width() if isinstance(given, Sized) else given.note()
+        out[:, nl.ds(i * 16, width)] = nl.copy(tile[:, nl.ds(i * 16, width)])
+
+    def with_settings(out: Any, tile: Any, i: Any) -> None:
+        body(out, tile, Sized(16) if kind is Sized else kind(i), i)
+
+    _, repeated = launch(kernel_of(with_settings), x())
+    assert (len(found), repeated > 0) == ((0, True) if kind is Quiet else (CALLS, False))

@@ -1,22 +1,22 @@
-"""Whether a helper does more than execute instructions: prints, say, or changes Python objects of outside.
+"""Whether a helper may do more than execute instructions: print, say, or change Python objects of outside.
 
-A call that does is not repeated in place of being executed (:mod:`nkifix.emulator.repeats`). While a call is recorded,
-the functions that the kernel's own code calls are watched, the way a profiler does: those that write, change a list or
-tell the time, and functions whose code assigns a global, an outer variable or an attribute. Items that are assigned
-are not seen.
+A call that does is not repeated in place of being executed (:mod:`nkifix.emulator.repeats`), so the code of a helper is
+read first, with that of all functions that it names: through globals, modules, outer variables and constants among its
+arguments. Code that assigns a global, an outer variable or an attribute has an effect; so has the name of a function
+that writes, changes a list or tells the time, and a method of a global object. What stands behind items of containers
+other than global ones is not found, and an item that is assigned is taken for a tensor's.
 """
 
 from __future__ import annotations
 
 import builtins
 import dis
-import sys
+import random
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from types import CodeType, FrameType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from nkifix.emulator.location import EMULATOR_DIR
@@ -33,67 +33,129 @@ _METHODS = frozenset(
 )
 """Names of methods that change their object."""
 
-_MODULES = frozenset({"_collections", "_random", "_socket", "posix"})
-"""Modules whose functions reach outside."""
+_OUTSIDE = (random, time, warnings)
+"""Modules whose functions have effects, or answer differently each time."""
 
-_OPCODES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR"})
+_TRUSTED = frozenset({"collections", "functools", "itertools", "math", "ml_dtypes", "numpy", "operator", "typing"})
+"""Packages whose functions have none."""
+
+_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"})
+_ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
+_OF_VARIABLES = frozenset({"STORE_DEREF", "DELETE_DEREF"})
+_ASSIGNMENTS = _OF_VARIABLES | {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR"}
+_UNKNOWN = object()
 
 
-@contextmanager
-def watched(tell: Callable[[], None]) -> Iterator[None]:
-    """Call ``tell`` where the kernel's code does more, inside of the context."""
+class Reader:
+    """Reads code, each function once."""
 
-    def notice(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "c_call":
-            if _is_kernels(frame) and _has_effect(argument):
-                tell()
-        elif event == "call" and _is_kernels(frame) and assigns(frame.f_code):
-            tell()
+    def __init__(self) -> None:
+        self._found: dict[CodeType, bool] = {}
+        self._classes: dict[type, bool] = {}
 
-    sys.setprofile(notice)
+    def has_effect(self, function: Any) -> bool:
+        """Whether calling ``function`` may do more than answer; of what is no code, whether it is known to."""
+        function = getattr(function, "func", function)  # a kernel's function
+        if isinstance(function, MethodType):
+            function = function.__func__
+        if isinstance(function, BuiltinFunctionType):
+            return function in _FUNCTIONS or (function.__name__ in _METHODS and not _is_module(function.__self__))
+        if not isinstance(function, FunctionType) or _is_trusted(function):
+            return False
+        return self._reads(function.__code__, _Names(function), function.__code__.co_freevars)
+
+    def class_has_effect(self, kind: type) -> bool:
+        """Whether a method of a class may."""
+        known = self._classes.get(kind)
+        if known is None:
+            self._classes[kind] = False  # while its own methods are being read
+            own = [value for one in kind.__mro__[:-1] for value in vars(one).values()]
+            methods = [getattr(value, "fget", None) or getattr(value, "__func__", value) for value in own]
+            known = self._classes[kind] = any(
+                self.has_effect(one) for one in methods if isinstance(one, FunctionType) and not _is_special(one)
+            )
+        return known
+
+    def _reads(self, code: CodeType, names: Mapping[str, Any], outer: tuple[str, ...]) -> bool:
+        """Whether code has an effect; ``outer`` are the variables that the function has from around it."""
+        if code not in self._found:
+            self._found[code] = False  # while it is being read
+            inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+            effects = (self._is_effect(name, operand, owner, outer) for name, operand, owner in _steps(code, names))
+            self._found[code] = any(effects) or any(self._reads(one, names, outer) for one in inner)
+        return self._found[code]
+
+    def _is_effect(self, name: str, operand: Any, owner: Any, outer: tuple[str, ...]) -> bool:
+        """Whether an instruction is one; ``owner`` is what it takes an attribute of, or what a name stands for."""
+        if name in _ASSIGNMENTS:
+            return name not in _OF_VARIABLES or operand in outer
+        if name in _LOADS:
+            return self._any_has_effect(owner)
+        if owner is _UNKNOWN:
+            return operand in _METHODS
+        if _is_module(owner):
+            value = getattr(owner, operand, None)
+            return (owner in _OUTSIDE and callable(value)) or self._any_has_effect(value)
+        return not isinstance(owner, type) and callable(getattr(owner, operand, None))
+
+    def _any_has_effect(self, value: Any) -> bool:
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return any(self.has_effect(one) for one in value)
+        if isinstance(value, dict):
+            return any(self.has_effect(one) for one in value.values())
+        return self.has_effect(value)
+
+
+class _Names(dict[str, Any]):
+    """What a function's names stand for."""
+
+    def __init__(self, function: FunctionType) -> None:
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        super().__init__({name: _content(cell) for name, cell in cells})
+        self._globals = function.__globals__
+
+    def __missing__(self, name: str) -> Any:
+        return self._globals.get(name, getattr(builtins, name, _UNKNOWN))
+
+
+def _content(cell: Any) -> Any:
     try:
-        yield
-    finally:
-        sys.setprofile(None)
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return _UNKNOWN
 
 
-def can_watch() -> bool:
-    """Whether nobody else watches what is called: a profiler, say."""
-    return sys.getprofile() is None
-
-
-def _has_effect(function: Any) -> bool:
-    name = getattr(function, "__name__", "")
-    owner = getattr(function, "__self__", None)
-    if name in _METHODS and not isinstance(owner, type(builtins)):
-        return True
-    module = getattr(function, "__module__", None) or type(owner).__module__
-    return module in _MODULES or function in _FUNCTIONS
-
-
-def call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a helper: whatever it calls in turn is the kernel's, but for the emulator."""
-    return function(*args, **kwargs)
-
-
-_CALL = call.__code__
-
-
-def _is_kernels(frame: FrameType) -> bool:
-    """Whether it is the kernel's code that is being executed, or other code for it: the emulator did not call that."""
-    if frame.f_code.co_filename.startswith(EMULATOR_DIR):
-        return False
-    around = frame.f_back
-    while around is not None and not around.f_code.co_filename.startswith(EMULATOR_DIR):
-        around = around.f_back
-    return around is not None and around.f_code is _CALL
+def _steps(code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The instructions that matter: name, operand, and what it takes an attribute of, or what a name stands for."""
+    owner: Any = _UNKNOWN
+    for name, operand in _instructions(code):
+        if name in _LOADS:
+            owner = _UNKNOWN if operand in code.co_cellvars else names[operand]
+            yield name, operand, owner
+        elif name in _ATTRIBUTES:
+            yield name, operand, owner
+            owner = getattr(owner, operand, _UNKNOWN) if _is_module(owner) else _UNKNOWN
+        else:
+            if name in _ASSIGNMENTS:
+                yield name, operand, _UNKNOWN
+            owner = _UNKNOWN
 
 
 @lru_cache(maxsize=1 << 10)
-def assigns(code: CodeType) -> bool:
-    """Whether a function's code assigns what outlives it: a global, an outer variable, an attribute."""
-    for one in dis.get_instructions(code):
-        outer = one.opname in ("STORE_DEREF", "DELETE_DEREF") and one.argval in code.co_freevars
-        if outer or one.opname in _OPCODES:
-            return True
-    return False
+def _instructions(code: CodeType) -> tuple[tuple[str, Any], ...]:
+    return tuple([(one.opname, one.argval) for one in dis.get_instructions(code)])
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, ModuleType)
+
+
+def _is_trusted(function: FunctionType) -> bool:
+    package = (function.__module__ or "").partition(".")[0]
+    return package in _TRUSTED or function.__code__.co_filename.startswith(EMULATOR_DIR)
+
+
+def _is_special(function: FunctionType) -> bool:
+    """Whether Python calls a method for itself: to make, compare or print an object."""
+    name = function.__name__
+    return name.startswith("__") and name.endswith("__") and name != "__call__"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import sys
 import types
 import weakref
 from collections import Counter
@@ -39,10 +40,18 @@ from nkifix.emulator.traced import Form, Log, Question, Traced, answer, plain
 
 MOST_INSTRUCTIONS = 1 << 9
 """Writes into tensors by one recorded call: a helper that makes more calls others, which are recorded in its place."""
+LEAST_INSTRUCTIONS = 16
+"""Writes into tensors by one call of a helper that computes, below which it is executed as fast as it is described."""
 _MOST_RECORDED = 1 << 18
 """Instructions of all recorded calls of a launch."""
 _MOST_IN_VAIN = 64
 """Records of a helper, none of which was used, before its calls are no longer recorded."""
+RECORDS_TO_BEGIN_WITH = 3
+_REPEATS_PER_RECORD = 2
+"""How often a helper that computes must have been repeated for another record: that takes as much as two repeats save.
+"""
+_CALLS_PER_RECORD = 8
+"""Of its calls that no record fits, one in so many is recorded all the same: its kind may be the common one."""
 
 _CONSTANTS = (
     bool,
@@ -157,6 +166,8 @@ class _Call:
         elif issubclass(kind, Tensor):
             self._describe_tensor(value)
         elif issubclass(kind, tuple):
+            if kind is not tuple and self.settings.reader.class_has_effect(kind):
+                raise _UnfitError
             self.key.append((kind, len(value)))
             for one in value:
                 self.describe(one)
@@ -190,6 +201,7 @@ class _Settings:
     """Descriptions of the constants that a launch passes around."""
 
     def __init__(self) -> None:
+        self.reader = effects.Reader()
         self._known: dict[int, tuple[Any, tuple[object, ...]]] = {}
 
     def of(self, value: Any) -> tuple[object, ...]:
@@ -198,6 +210,8 @@ class _Settings:
         if known is None:
             if len(self._known) > _MOST_SETTINGS:
                 self._known.clear()
+            if self.reader.has_effect(value) or self.reader.class_has_effect(type(value)):
+                raise _UnfitError
             known = self._known[id(value)] = (value, _constant(value))  # holding it keeps its id its own
         return known[1]
 
@@ -337,6 +351,9 @@ class Repeats:
         self._measured: set[Callable[..., Any]] = set()
         self._unfit: set[Callable[..., Any]] = set()
         self._in_vain: Counter[Callable[..., Any]] = Counter()
+        self._attempts: Counter[Callable[..., Any]] = Counter()
+        self._repeats: Counter[Callable[..., Any]] = Counter()
+        self._others: Counter[Callable[..., Any]] = Counter()
         self._recorded = 0
         self._settings = _Settings()
 
@@ -346,13 +363,13 @@ class Repeats:
         """Call ``function``, or repeat what it did."""
         nest, watching = current.nest, observe.observer()
         if nest.recording is not None or function in self._unfit:
-            return effects.call(function, args, kwargs)
+            return function(*args, **kwargs)
+        if sys.getprofile() is not None:  # somebody wants to see each call
+            return function(*args, **kwargs)
         if function not in self._measured:
-            return self._measure(nest, function, args, kwargs)
+            return self._measure(nest, function, args, kwargs, computes=current.computes)
         if not (watching is None or watching.can_repeat) or (current.computes and not current.postpones):
-            return effects.call(function, args, kwargs)
-        if not effects.can_watch():
-            return effects.call(function, args, kwargs)
+            return function(*args, **kwargs)
         call = _Call(nest, self._settings, _registers(current))
         try:
             call.key += (function, kernel_position(), tuple(kwargs), call.registers)
@@ -361,24 +378,36 @@ class Repeats:
             key = tuple(call.key)
             known = self._records.get(key)
         except (_UnfitError, TypeError):  # or what cannot be hashed
-            return effects.call(function, args, kwargs)
+            return function(*args, **kwargs)
         record = _followed(known, call.values)
         if record is not None and _repeat(record, current, call, watching):
             self._in_vain[function] = 0
+            self._repeats[function] += 1
             return None
-        if record is not None or self._recorded > _MOST_RECORDED:
-            return effects.call(function, args, kwargs)
-        if self._in_vain[function] > _MOST_IN_VAIN:
-            self._unfit.add(function)
-            return effects.call(function, args, kwargs)
+        if record is not None or not self._may_record(function, current):
+            return function(*args, **kwargs)
         return self._record(current, call, key, function, args, kwargs, watching)
 
-    def _measure(self, nest: Nest, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _may_record(self, function: Callable[..., Any], current: Program) -> bool:
+        """Whether another record of a helper's calls is worth its while."""
+        if self._in_vain[function] > _MOST_IN_VAIN:
+            self._unfit.add(function)
+            return False
+        self._others[function] += 1
+        allowed = RECORDS_TO_BEGIN_WITH + self._repeats[function] // _REPEATS_PER_RECORD
+        allowed += self._others[function] // _CALLS_PER_RECORD
+        return self._recorded <= _MOST_RECORDED and (not current.computes or self._attempts[function] < allowed)
+
+    def _measure(
+        self, nest: Nest, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, computes: bool
+    ) -> Any:
         """Call a helper for the first time, and see whether its calls can be recorded at all."""
         before = nest.writes
-        returned = effects.call(function, args, kwargs)
+        returned = function(*args, **kwargs)
         self._measured.add(function)
-        if returned is not None or nest.writes - before > MOST_INSTRUCTIONS:
+        least = LEAST_INSTRUCTIONS if computes else 0
+        suits = returned is None and least <= nest.writes - before <= MOST_INSTRUCTIONS
+        if not suits or self._settings.reader.has_effect(function):
             self._unfit.add(function)
         return returned
 
@@ -401,8 +430,7 @@ class Repeats:
         arguments = [recording.traced(value) for value in args]
         keywords = {name: recording.traced(value) for name, value in kwargs.items()}
         try:
-            with effects.watched(recording.fail):
-                returned = effects.call(function, tuple(arguments), keywords)
+            returned = function(*arguments, **keywords)
         finally:
             recording.stop()
         if returned is not None:
@@ -414,6 +442,7 @@ class Repeats:
         after = (current.shared_allocations, current.random)
         record = None if after != before else _finished(recording, current, call, watching, begin)
         self._in_vain[function] += 1
+        self._attempts[function] += 1
         if record is None:
             return None
         self._recorded += len(recording.instructions) + (0 if record.actions is None else len(record.actions.steps))
