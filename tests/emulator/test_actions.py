@@ -71,12 +71,14 @@ def parts(wide: dict[str, Any], number: int) -> list[Any]:
 def executed(names: list[str], order: list[int]) -> list[Any]:
     """The tiles after calls of a helper with these statements, on the parts of that order."""
 
+    statements = tuple([STATEMENTS[name] for name in names])
+
     @nki.jit(mode="trace")
     def body(a: Any, b: Any, c: Any, p: Any, s: Any, w: Any, i: Any) -> None:
         t = {"a": a, "b": b, "c": c, "p": p, "s": s, "w": w}
         t["kept"] = nl.copy(a)
-        for number, name in enumerate(names):
-            STATEMENTS[name](t, int(i) + number)
+        for number, statement in enumerate(statements):
+            statement(t, int(i) + number)
 
     with running():
         wide = tiles(len(names))

@@ -71,8 +71,30 @@ EFFECTS: dict[str, tuple[Callable[[], object], Callable[[str], int]]] = {
 }
 
 
+class Counting(NamedTuple):
+    start: Any
+
+    def note(self) -> int:
+        found.append(1)
+        return 16
+
+
+@dataclass(frozen=True)
+class Sized:
+    size: int
+
+    def width(self) -> int:
+        found.append(1)
+        return self.size
+
+
+SETTINGS = Sized(3)
 NUMBERS = (1, 2)
 CHOICES: dict[str, Callable[[int], object]] = {"quiet": lambda n: n, "loud": lambda n: print(n)}  # noqa: T201
+
+
+LOUD = (lambda n: n, print)
+ARRAY = np.zeros(3)
 
 
 def recursive(n: int) -> int:
@@ -188,7 +210,13 @@ def test_profiler_sees_every_call() -> None:
         pytest.param(lambda: holder.note(), True, id="method of a global object"),
         pytest.param(lambda: Holder, False, id="class"),
         pytest.param(lambda: NUMBERS[0] + len(NUMBERS), False, id="global numbers"),
-        pytest.param(lambda: CHOICES["quiet"](1), True, id="functions in a global dict"),
+        pytest.param(lambda: CHOICES["quiet"](1), True, id="global dict"),
+        pytest.param(lambda: LOUD[0](1), True, id="functions in a global tuple"),
+        pytest.param(lambda: Sized, False, id="class of settings"),
+        pytest.param(lambda: SETTINGS.size, False, id="global settings"),
+        pytest.param(lambda: ARRAY[0], True, id="global array"),
+        pytest.param(lambda x, kept=[]: kept, True, id="default that may change"),
+        pytest.param(lambda x, size=3: size, False, id="default number"),
         pytest.param(lambda parts: parts.append(1), True, id="method that changes a list"),
         pytest.param(lambda t: nl.add(t, t), False, id="function of the language with such a name"),
         pytest.param(lambda: time.perf_counter(), True, id="time"),
@@ -222,23 +250,6 @@ def test_same_answers_with_effects_and_without_repeats() -> None:
     assert len(found) == 3 * CALLS
 
 
-class Counting(NamedTuple):
-    start: Any
-
-    def note(self) -> int:
-        found.append(1)
-        return 16
-
-
-@dataclass(frozen=True)
-class Sized:
-    size: int
-
-    def width(self) -> int:
-        found.append(1)
-        return self.size
-
-
 class Quiet(NamedTuple):
     start: Any
 
@@ -258,3 +269,45 @@ def test_methods_of_arguments_are_read(kind: Any) -> None:
 
     _, repeated = launch(kernel_of(with_settings), x())
     assert (len(found), repeated > 0) == ((0, True) if kind is Quiet else (CALLS, False))
+
+
+def test_outer_variable_that_changes_is_told_apart() -> None:
+    def kernel(x: Any) -> Any:
+        o = nl.ndarray((8, 256), dtype=x.dtype, buffer=nl.shared_hbm)
+        out = nl.zeros((nl.par_dim(8), 256), dtype=np.float32, buffer=nl.sbuf)
+        width, function = 8, nl.exp
+
+        def inner(i: Any) -> Any:
+            return nl.ds(i * 16, width)
+
+        @helper
+        def body(i: Any) -> None:
+            out[:, inner(i)] = function(out[:, inner(i)])
+
+        @helper
+        def passed(out: Any, i: Any) -> None:
+            out[:, inner(i)] = function(out[:, inner(i)])
+
+        for width, function in ((8, nl.exp), (4, nl.square), (8, nl.exp)):  # noqa: B007
+            for i in nl.sequential_range(4):
+                body(i)
+            for i in nl.sequential_range(4):
+                passed(out, i)
+        nl.store(o, out)
+        return o
+
+    assert same(nki.jit(kernel), x()) > 5
+
+
+def test_object_that_changes_outside_is_looked_at_each_time() -> None:
+    widths = {"now": 8}
+
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> None:
+        out[:, nl.ds(i * 16, widths["now"])] = nl.copy(tile[:, nl.ds(i * 16, widths["now"])])
+
+    def changing(out: Any, tile: Any, i: Any) -> None:
+        widths["now"] = 4 + int(i)
+        body(out, tile, i)
+
+    assert same(kernel_of(changing), x()) == 0

@@ -940,9 +940,11 @@ Body = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3), st.integers
 
 
 def body_of(steps: list[tuple[Callable[[Any, Any, Step], None], int, int]]) -> Any:
+    chosen = tuple(steps)
+
     @helper
     def body(out: Any, tile: Any, i: Any, j: Any) -> None:
-        for number, (step, a, b) in enumerate(steps):
+        for number, (step, a, b) in enumerate(chosen):
             step(out, tile, Step(a, i * a * 4 + j * 2 + b, i * 16 + 2 * number, j))
 
     return body

@@ -1,25 +1,32 @@
-"""Whether a helper may do more than execute instructions: print, say, or change Python objects of outside.
+"""Whether a helper may do more than execute instructions, or depend on more than its arguments.
 
 A call that does is not repeated in place of being executed (:mod:`nkifix.emulator.repeats`), so the code of a helper is
 read first, with that of all functions that it names: through globals, modules, outer variables and constants among its
 arguments. Code that assigns a global, an outer variable or an attribute has an effect; so has the name of a function
-that writes, changes a list or tells the time, and a method of a global object. What stands behind items of containers
-other than global ones is not found, and an item that is assigned is taken for a tensor's.
+that writes, changes a list or tells the time, and that of a global object that may change. The values of outer
+variables belong to a call's description (:meth:`Reader.outer_values`). What a function does that stands in a container
+of the helper's own is not found, and an item that is assigned is taken for a tensor's.
 """
 
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import dis
+import enum
 import random
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
+
+from nkifix.emulator.indexing import DynamicSlice
 from nkifix.emulator.location import EMULATOR_DIR
+from nkifix.emulator.memory import Tensor
 
 _FUNCTIONS: frozenset[Any] = frozenset(
     {getattr(builtins, name) for name in ("print", "input", "open", "exec", "eval", "setattr", "delattr")}
@@ -36,7 +43,9 @@ _METHODS = frozenset(
 _OUTSIDE = (random, time, warnings)
 """Modules whose functions have effects, or answer differently each time."""
 
-_TRUSTED = frozenset({"collections", "functools", "itertools", "math", "ml_dtypes", "numpy", "operator", "typing"})
+_TRUSTED = frozenset(
+    {"collections", "functools", "itertools", "math", "ml_dtypes", "neuronxcc", "numpy", "operator", "typing"}
+)
 """Packages whose functions have none."""
 
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"})
@@ -46,12 +55,40 @@ _ASSIGNMENTS = _OF_VARIABLES | {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "
 _UNKNOWN = object()
 
 
+_FIXED = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type(None),
+    type(Ellipsis),
+    type,
+    range,
+    slice,
+    enum.Enum,
+    np.generic,
+    np.dtype,
+    np.ufunc,
+    ModuleType,
+    DynamicSlice,
+    Tensor,
+)
+"""Types of objects that stay what they are; a record of a call that takes a tensor from outside is never made."""
+
+
 class Reader:
     """Reads code, each function once."""
 
     def __init__(self) -> None:
+        self._cells: dict[int, CellType] = {}
         self._found: dict[CodeType, bool] = {}
         self._classes: dict[type, bool] = {}
+
+    def outer_values(self) -> tuple[object, ...]:
+        """What the outer variables of all functions read so far hold, with its types."""
+        return tuple([_described(_content(cell)) for cell in self._cells.values()])
 
     def has_effect(self, function: Any) -> bool:
         """Whether calling ``function`` may do more than answer; of what is no code, whether it is known to."""
@@ -62,6 +99,10 @@ class Reader:
             return function in _FUNCTIONS or (function.__name__ in _METHODS and not _is_module(function.__self__))
         if not isinstance(function, FunctionType) or _is_trusted(function):
             return False
+        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        if any(self._may_change(one) for one in defaults):
+            return True
+        self._cells.update({id(cell): cell for cell in function.__closure__ or ()})
         return self._reads(function.__code__, _Names(function), function.__code__.co_freevars)
 
     def class_has_effect(self, kind: type) -> bool:
@@ -95,15 +136,39 @@ class Reader:
             return operand in _METHODS
         if _is_module(owner):
             value = getattr(owner, operand, None)
-            return (owner in _OUTSIDE and callable(value)) or self._any_has_effect(value)
+            return (owner in _OUTSIDE and callable(value)) or (not _is_known(owner) and self._any_has_effect(value))
         return not isinstance(owner, type) and callable(getattr(owner, operand, None))
 
     def _any_has_effect(self, value: Any) -> bool:
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return any(self.has_effect(one) for one in value)
-        if isinstance(value, dict):
-            return any(self.has_effect(one) for one in value.values())
-        return self.has_effect(value)
+        return self._may_change(value) or any(self.has_effect(one) for one in _parts(value))
+
+    def _may_change(self, value: Any) -> bool:
+        """Whether a global or outer object is of a kind that may be another one for the next call."""
+        if value is _UNKNOWN or isinstance(value, _FIXED) or callable(value):
+            return False
+        if isinstance(value, (tuple, frozenset)):
+            return any(self._may_change(one) for one in value)
+        settings = getattr(type(value), "__dataclass_params__", None)
+        if settings is None or not settings.frozen:
+            return True
+        return any(self._may_change(getattr(value, one.name)) for one in dataclasses.fields(value))
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, frozenset)) else (value,)
+
+
+def _content(cell: CellType) -> Any:
+    """What an outer variable holds; :data:`_UNKNOWN` before it is assigned."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _UNKNOWN
+
+
+def _described(value: Any) -> object:
+    """A fixed object and its type, to be compared; a slice has no hash in older Pythons."""
+    return (slice, value.start, value.stop, value.step) if isinstance(value, slice) else (type(value), value)
 
 
 class _Names(dict[str, Any]):
@@ -116,13 +181,6 @@ class _Names(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         return self._globals.get(name, getattr(builtins, name, _UNKNOWN))
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return _UNKNOWN
 
 
 def _steps(code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -148,6 +206,12 @@ def _instructions(code: CodeType) -> tuple[tuple[str, Any], ...]:
 
 def _is_module(value: Any) -> bool:
     return isinstance(value, ModuleType)
+
+
+def _is_known(module: ModuleType) -> bool:
+    """Whether a module is the language's, or that of a library whose functions have no effects."""
+    package = module.__name__.partition(".")[0]
+    return package in _TRUSTED or str(getattr(module, "__file__", "")).startswith(EMULATOR_DIR)
 
 
 def _is_trusted(function: FunctionType) -> bool:

@@ -373,6 +373,7 @@ class Repeats:
         call = _Call(nest, self._settings, _registers(current))
         try:
             call.key += (function, kernel_position(), tuple(kwargs), call.registers)
+            call.key += self._settings.reader.outer_values()
             for value in (*args, *kwargs.values()):
                 call.describe(value)
             key = tuple(call.key)
