@@ -506,3 +506,40 @@ def test_records_are_paid_for_by_repeats(
     monkeypatch.setattr(repeats, "RECORDS_TO_BEGIN_WITH", first)
     launched(KINDS["power of the index"], random(8, 256))
     assert most - 2 <= len(repeated) <= most
+
+
+def test_helper_that_has_nothing_to_do_at_first(monkeypatch: pytest.MonkeyPatch, repeated: list[Actions]) -> None:
+    monkeypatch.setattr(repeats, "LEAST_INSTRUCTIONS", 2)
+
+    @nki.jit(mode="trace")
+    def body(out: Any, wide: Any, i: Any) -> None:
+        if i >= 3:
+            part = nl.copy(wide[:, nl.ds(i * 16, 16)])
+            out[:, nl.ds(i * 16, 16)] = nl.exp(part)
+            out[:, nl.ds(i * 16, 1)] += part[:, 3]
+
+    @nki.jit
+    def kernel(x: Any) -> Any:
+        o = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        wide, out = loaded(x), nl.zeros((nl.par_dim(8), 256), dtype=F32, buffer=nl.sbuf)
+        for i in nl.affine_range(16):
+            body(out, wide, i)
+        nl.store(o, out)
+        return o
+
+    def answer() -> Any:
+        with machine.using(Params(workers=1)):
+            return kernel(random(8, 256))
+
+    found = answer()
+    assert len(repeated) > 8
+    repeated.clear()
+    monkeypatch.setattr(repeats, "MOST_SHORT_CALLS", 3)
+    assert same_bytes(answer(), found)
+    assert not repeated
+
+
+def test_memory_of_records_is_limited(monkeypatch: pytest.MonkeyPatch, repeated: list[Actions]) -> None:
+    monkeypatch.setattr(repeats, "MOST_BYTES", 0)
+    launched(KINDS["power of the index"], random(8, 256))
+    assert 0 < len(repeated) <= 2

@@ -179,10 +179,18 @@ _CONSTANTS = (
 
 
 class ActionLog:
-    """Notes the actions of a call that is being recorded."""
+    """Notes the actions of a call that is being recorded.
+
+    Attributes
+    ----------
+    own_bytes:
+        Memory of the call's own tensors, at most.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self.steps: list[_Step] = []
+        self.own_bytes = 0
+        self._own: set[int] = set()
         self._recording = recording
         self._arrays: dict[int, tuple[Array, Any]] = {}
         self._views: dict[tuple[int, Layout, Form], int] = {}
@@ -195,6 +203,9 @@ class ActionLog:
         """Note that an array is the elements of a tensor."""
         slot, form = self._recording.part(tensor)
         view = None if slot is None else self._views.setdefault((slot, tensor.layout, form), len(self._views))
+        if view is None and tensor.storage.serial not in self._own:
+            self._own.add(tensor.storage.serial)
+            self.own_bytes += tensor.storage.raw.size
         self._arrays[id(array)] = (array, view)  # holding it keeps its id its own
 
     def delivered(self, compute: object, kind: Kind, own: Kind, elements: Array) -> None:

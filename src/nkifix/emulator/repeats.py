@@ -44,6 +44,10 @@ LEAST_INSTRUCTIONS = 16
 """Writes into tensors by one call of a helper that computes, below which it is executed as fast as it is described."""
 _MOST_RECORDED = 1 << 18
 """Instructions of all recorded calls of a launch."""
+MOST_BYTES = 1 << 28
+"""Memory of the tensors of recorded calls of a launch, which is used again."""
+MOST_SHORT_CALLS = 16
+"""Calls of a helper that do too little to be recorded, before it is taken for a small one."""
 _MOST_IN_VAIN = 64
 """Records of a helper, none of which was used, before its calls are no longer recorded."""
 RECORDS_TO_BEGIN_WITH = 3
@@ -355,6 +359,7 @@ class Repeats:
         self._repeats: Counter[Callable[..., Any]] = Counter()
         self._others: Counter[Callable[..., Any]] = Counter()
         self._recorded = 0
+        self._bytes = 0
         self._settings = _Settings()
 
     def call(
@@ -397,17 +402,22 @@ class Repeats:
         self._others[function] += 1
         allowed = RECORDS_TO_BEGIN_WITH + self._repeats[function] // _REPEATS_PER_RECORD
         allowed += self._others[function] // _CALLS_PER_RECORD
-        return self._recorded <= _MOST_RECORDED and (not current.computes or self._attempts[function] < allowed)
+        if self._recorded > _MOST_RECORDED or self._bytes > MOST_BYTES:
+            return False
+        return not current.computes or self._attempts[function] < allowed
 
     def _measure(
         self, nest: Nest, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, computes: bool
     ) -> Any:
-        """Call a helper for the first time, and see whether its calls can be recorded at all."""
+        """Call a helper for the first time that it does much, and see whether its calls can be recorded at all."""
         before = nest.writes
         returned = function(*args, **kwargs)
+        count = nest.writes - before
+        self._others[function] += 1
+        if returned is None and computes and count < LEAST_INSTRUCTIONS and self._others[function] < MOST_SHORT_CALLS:
+            return None  # it may have had nothing to do
         self._measured.add(function)
-        least = LEAST_INSTRUCTIONS if computes else 0
-        suits = returned is None and least <= nest.writes - before <= MOST_INSTRUCTIONS
+        suits = returned is None and (LEAST_INSTRUCTIONS if computes else 0) <= count <= MOST_INSTRUCTIONS
         if not suits or self._settings.reader.has_effect(function):
             self._unfit.add(function)
         return returned
@@ -446,7 +456,10 @@ class Repeats:
         self._attempts[function] += 1
         if record is None:
             return None
-        self._recorded += len(recording.instructions) + (0 if record.actions is None else len(record.actions.steps))
+        self._recorded += len(recording.instructions)
+        if recording.actions is not None:
+            self._recorded += len(recording.actions.steps)
+            self._bytes += recording.actions.own_bytes
         self._records[key] = _grown(self._records.get(key), list(recording.log.observed.items()), record)
         return None
 
