@@ -54,7 +54,7 @@ RECORDS_TO_BEGIN_WITH = 3
 _REPEATS_PER_RECORD = 2
 """How often a helper that computes must have been repeated for another record: that takes as much as two repeats save.
 """
-_CALLS_PER_RECORD = 8
+_CALLS_PER_RECORD = 16
 """Of its calls that no record fits, one in so many is recorded all the same: its kind may be the common one."""
 
 _CONSTANTS = (
@@ -388,7 +388,7 @@ class Repeats:
         record = _followed(known, call.values)
         if record is not None and _repeat(record, current, call, watching):
             self._in_vain[function] = 0
-            self._repeats[function] += 1
+            self._repeats[function] += record.writes >= LEAST_INSTRUCTIONS  # others save nothing
             return None
         if record is not None or not self._may_record(function, current):
             return function(*args, **kwargs)
