@@ -427,12 +427,12 @@ def test_computation_without_arguments_that_show_cannot_be_told() -> None:
     log = ActionLog(recording)
     log.owns(OWN)
     kind = kind_of((2, 3), F32, Space.SBUF, 0, "computed")
-    log.delivered(partial(np.add, 1.0), kind, kind, OWN)
+    log.delivered(True, kind, kind, partial(np.add, 1.0), OWN)
     assert not recording.failed
-    log.delivered(partial(np.add, 1.0, where=True), kind, kind, OWN)
+    log.delivered(True, kind, kind, partial(np.add, 1.0, where=True), OWN)
     assert recording.failed
     recording.failed = False
-    log.delivered(lambda _: OWN, kind, kind, OWN)
+    log.delivered(True, kind, kind, lambda _: OWN, OWN)
     assert recording.failed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from nkifix.emulator.frontends.legacy import isa as nisa
 from nkifix.emulator.frontends.legacy import kernel as nki
 from nkifix.emulator.frontends.legacy import language as nl
 from nkifix.emulator.machine import Launch
-from nkifix.emulator.observe import Event, Input, Instruction, Region, Repetition, observing
+from nkifix.emulator.observe import Event, Instruction, Region, RepeatedCall, observing
 
 F32 = np.float32
 helper = nki.jit(mode="trace")
@@ -40,20 +40,14 @@ class Told:
     def __call__(self, event: Event) -> None:
         self._tell(event.instruction, event.program, event.reads, event.writes)
 
-    def repeat(
-        self,
-        repetition: Repetition,
-        others: Sequence[tuple[int, Region]],
-        program: tuple[int, ...],
-        inputs: Mapping[int, Input],
-    ) -> None:
+    def repeat(self, call: RepeatedCall) -> None:
         self.repeated += 1
-        regions: dict[int, Any] = dict(others)
-        for number, region in enumerate(repetition.regions):
+        regions: dict[int, Any] = dict(call.others)
+        for number, region in enumerate(call.repetition.regions):
             if region is not None:
                 regions[number] = region._replace(storage=(self.repeated, region.storage))  # type: ignore[arg-type]
-        for one, reads, writes in repetition.steps:
-            self._tell(one, program, [regions[n] for n in reads], [regions[n] for n in writes])
+        for one, reads, writes in call.repetition.steps:
+            self._tell(one, call.program, [regions[n] for n in reads], [regions[n] for n in writes])
 
     def _tell(self, one: Instruction, program: object, reads: Sequence[Region], writes: Sequence[Region]) -> None:
         named = [
@@ -966,3 +960,20 @@ def test_any_helper(steps: list[tuple[Callable[[Any, Any, Step], None], int, int
         return o
 
     same(nki.jit(kernel), x())
+
+
+def test_helper_that_returns_something_only_later() -> None:
+    @helper
+    def body(out: Any, tile: Any, i: Any) -> Any:
+        out[:, nl.ds(i * 16, 16)] = nl.copy(tile[:, nl.ds(i * 16, 16)])
+        return (i, i + 1, tile[:, nl.ds(i * 16, 8)]) if i > 5 else None
+
+    def using(out: Any, tile: Any, i: Any) -> None:
+        returned = body(out, tile, i)
+        if returned is not None:
+            same_index, following, part = returned
+            assert type(same_index) is type(i)
+            assert type(following) is type(i + 1)
+            out[:, nl.ds((following - 1) * 16, 8)] = nl.exp(part)
+
+    assert same(kernel_of(using), x()) > 2

@@ -72,14 +72,10 @@ def _span_with_parentheses(source: Source, row: cst.List | cst.Tuple) -> tuple[i
 
 
 def _only_function(source: Source, name: str) -> cst.FunctionDef:
-    found = [node for node in _walk(source.module) if isinstance(node, cst.FunctionDef) and node.name.value == name]
+    found = [node for node in source.tree.nodes(cst.FunctionDef, source.module) if node.name.value == name]
     if len(found) != 1:
         raise UnsureError(f"expected one test {name}, found {len(found)}")
     return found[0]
-
-
-def _walk(node: cst.CSTNode) -> list[cst.CSTNode]:
-    return [node, *(below for child in node.children for below in _walk(child))]
 
 
 def _parametrization(source: Source, function: cst.FunctionDef) -> tuple[list[str], cst.List]:

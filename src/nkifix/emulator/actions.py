@@ -41,28 +41,35 @@ def may_warn(function: Callable[..., Array]) -> Callable[..., Array]:
 
 def put(kind: Kind, elements: Array, values: Array | Number, where: Any = None) -> None:
     """Write ``values`` into elements of a storage of that kind, rounded once to the dtype."""
+    _put(kind, elements, values, where)
+    log = loops.action_log()
+    if log is not None:
+        log.was_put(kind, elements, values, where)
+
+
+def deliver(compute: Callable[[Array | None], Array | Number], kind: Kind, own: Kind, elements: Array) -> None:
+    """Leave an instruction's result, of a tile of ``kind``, in elements of a storage of kind ``own``."""
+    direct = _may_be_left(compute, kind, own)
+    _deliver(direct, kind, own, compute, elements)
+    log = loops.action_log()
+    if log is not None:
+        log.delivered(direct, kind, own, compute, elements)
+
+
+def _put(kind: Kind, elements: Array, values: Array | Number, where: Any) -> None:
     copy_cast(elements, round_to_tf32(values) if kind.rounds_to_tf32 else values, where)
 
 
-def may_be_left(compute: object, kind: Kind, own: Kind) -> bool:
+def _may_be_left(compute: object, kind: Kind, own: Kind) -> bool:
     """Whether a computation's last step may write a tile of ``kind`` into elements of a storage of kind ``own``."""
     if own.rounds_to_tf32 or kind.rounds_to_tf32:
         return False
     return own.element is F32 and (kind.element is F32 or type(compute) is Moved)
 
 
-def deliver(
-    direct: bool,
-    kind: Kind,
-    own: Kind,
-    compute: Callable[..., Array | Number],
-    elements: Array,
-    *operands: Any,
+def _deliver(
+    direct: bool, kind: Kind, own: Kind, compute: Callable[..., Array | Number], elements: Array, *operands: Any
 ) -> None:
-    """Leave an instruction's result, of a tile of ``kind``, in elements of a storage of kind ``own``.
-
-    ``direct`` says whether the computation may write there (:func:`may_be_left`).
-    """
     values = compute(*operands, elements if direct else None)
     if values is elements:
         return
@@ -70,11 +77,11 @@ def deliver(
         values = round_to_tf32(values)
     elif own.element is not kind.element:
         values = cast(np.asarray(values), kind.element)
-    put(own, elements, values)
+    _put(own, elements, values, None)
 
 
 class Shared:
-    """What several results of one instruction are made from, computed once."""
+    """What several results of one instruction are made from, computed once, in memory of its own."""
 
     def __init__(self, compute: partial[Array]) -> None:
         self.compute = compute
@@ -82,14 +89,17 @@ class Shared:
 
     def begin(self) -> None:
         """Compute it."""
-        self.values = self.compute()
+        function, operands = self.compute.func, self.compute.args
+        self.set(function, *operands)
         log = loops.action_log()
         if log is not None:
-            log.did(self.set, self.compute.func, *self.compute.args, warns=hasattr(self.compute.func, "warns"))
+            log.did(self.set, function, *operands, warns=hasattr(function, "warns"))
 
     def set(self, function: Callable[..., Array], *operands: Any) -> None:
         """Compute it from other operands."""
-        self.values = function(*operands)
+        values = np.asarray(function(*operands))
+        given = [one for one in operands if isinstance(one, np.ndarray)]
+        self.values = values.copy() if any(np.may_share_memory(values, one) for one in given) else values
 
     def __call__(self) -> Array:
         """The values."""
@@ -192,7 +202,7 @@ class ActionLog:
         self.own_bytes = 0
         self._own: set[int] = set()
         self._recording = recording
-        self._arrays: dict[int, tuple[Array, Any]] = {}
+        self._arrays: dict[int, tuple[Array, int | None, int | None]] = {}
         self._views: dict[tuple[int, Layout, Form], int] = {}
 
     def actions(self) -> Actions:
@@ -206,20 +216,19 @@ class ActionLog:
         if view is None and tensor.storage.serial not in self._own:
             self._own.add(tensor.storage.serial)
             self.own_bytes += tensor.storage.raw.size
-        self._arrays[id(array)] = (array, view)  # holding it keeps its id its own
+        self._arrays[id(array)] = (array, view, slot)  # holding it keeps its id its own
 
-    def delivered(self, compute: object, kind: Kind, own: Kind, elements: Array) -> None:
+    def delivered(self, direct: bool, kind: Kind, own: Kind, compute: object, elements: Array) -> None:
         """Note a :func:`deliver`."""
         if isinstance(compute, partial) and not compute.keywords:
-            direct = may_be_left(compute, kind, own)
-            function = partial(deliver, direct, kind, own, compute.func)
+            function = partial(_deliver, direct, kind, own, compute.func)
             self._note(function, (elements, *compute.args), written=elements, warns=hasattr(compute.func, "warns"))
         else:
             self._recording.fail()
 
     def was_put(self, kind: Kind, elements: Array, values: Array | Number, where: Any) -> None:
         """Note a :func:`put`."""
-        self._note(partial(put, kind), (elements, values, where), written=elements)
+        self._note(partial(_put, kind), (elements, values, where), written=elements)
 
     def did(self, function: Callable[..., object], *operands: Any, warns: bool = False) -> None:
         """Note any other computation."""
@@ -227,7 +236,7 @@ class ActionLog:
 
     def owns(self, elements: Array) -> None:
         """Note that an array is memory of a tensor of the call's own."""
-        self._arrays[id(elements)] = (elements, None)
+        self._arrays[id(elements)] = (elements, None, None)
 
     def _note(
         self,
@@ -237,8 +246,10 @@ class ActionLog:
         written: Array | None = None,
         warns: bool = False,
     ) -> None:
-        if written is not None and self._recording.is_input(self._slot_of(written)):
-            self._recording.fail()  # whether it was stored into decides what the launch gives back
+        if written is not None and id(written) in self._arrays:
+            _, _, slot = self._arrays[id(written)]
+            if self._recording.is_input(slot):
+                self._recording.fail()  # whether it was stored into decides what the launch gives back
         views, predicates = [], []
         for number, one in enumerate(operands):
             if isinstance(one, np.ndarray):
@@ -255,10 +266,6 @@ class ActionLog:
         position = kernel_position() if warns else None
         self.steps.append(_Step(function, list(operands), tuple(views), tuple(predicates), position))
         self._recording.check_length(len(self.steps))
-
-    def _slot_of(self, array: Array) -> int | None:
-        view = self._arrays.get(id(array), (array, None))[1]
-        return None if view is None else list(self._views)[view][0]
 
 
 def _form(const: Any) -> Form:

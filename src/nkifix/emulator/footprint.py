@@ -79,7 +79,7 @@ class Stretch:
         self._begin = (sbuf_bytes, psum_bytes)
         self.most_sbuf_bytes = max([one.sbuf_bytes for one in samples], default=sbuf_bytes) - sbuf_bytes
 
-    def from_(self, sbuf_bytes: int, psum_bytes: int) -> list[Sample]:
+    def samples_from(self, sbuf_bytes: int, psum_bytes: int) -> list[Sample]:
         """The samples where that much is held before."""
         known = self._samples.get((sbuf_bytes, psum_bytes))
         if known is None:
@@ -129,7 +129,7 @@ class _Recording:
         self.change(space, changed * bytes_per_tile)
 
     def repeat(self, stretch: Stretch) -> None:
-        samples = stretch.from_(self.held[Space.SBUF], self.held[Space.PSUM])
+        samples = stretch.samples_from(self.held[Space.SBUF], self.held[Space.PSUM])
         self.timeline += samples
         if self.spill is None and stretch.most_sbuf_bytes + self.held[Space.SBUF] > self.limits.sbuf_usable_bytes:
             over = next(one for one in samples if one.sbuf_bytes > self.limits.sbuf_usable_bytes)

@@ -199,7 +199,8 @@ class Layout:
         """The partition of the storage that the view's first element lies in; 0 in HBM."""
         if type(offset) is Traced:
             return offset.partition(self.kind.row, self.kind.partitions)
-        return int(offset // self.kind.row % self.kind.partitions)
+        partition: int = offset // self.kind.row % self.kind.partitions
+        return partition
 
     @property
     def blank(self) -> Array:

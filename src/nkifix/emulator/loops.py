@@ -196,8 +196,7 @@ def is_first_iteration(indices: object) -> bool:
     """
     given = indices if isinstance(indices, (tuple, list)) else (indices,)
     current = nest()
-    if current is not None and current.recording is not None:
-        current.recording.fail()
+    depends_on_more()
     given = [_original(index) for index in given]
     for index in given:
         ended = isinstance(index, LoopIndex) and current is not None and index.level not in current.levels

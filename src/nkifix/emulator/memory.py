@@ -311,11 +311,7 @@ class Tensor:
         if isinstance(values, Storage):
             self._receive(values)
         elif values is not None:
-            elements = self._values()
-            storage.put(elements, values, keep)
-            log = loops.action_log()
-            if log is not None:
-                log.was_put(storage.kind, elements, values, keep)
+            storage.put(self._values(), values, keep)
         if storage.unwritten and undefined is None:
             self._update_boxes(keep)
         elif undefined is not None or storage.undefined is not None:
@@ -323,13 +319,7 @@ class Tensor:
 
     def _receive(self, source: Storage) -> None:
         """Compute an awaited result into the view, which must hold its elements as they are, and lends them to it."""
-        own, kind = self.layout.kind, source.kind
-        elements = self._values()
-        compute = source.take_compute()
-        actions.deliver(actions.may_be_left(compute, kind, own), kind, own, compute, elements)
-        log = loops.action_log()
-        if log is not None:
-            log.delivered(compute, kind, own, elements)
+        actions.deliver(source.take_compute(), source.kind, self.layout.kind, self._values())
         self.storage.lend(self._values, source)
 
     def _write_gathered(

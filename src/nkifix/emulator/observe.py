@@ -207,6 +207,23 @@ class Repetition(NamedTuple):
     regions: tuple[Region | None, ...]
 
 
+class RepeatedCall(NamedTuple):
+    """All events of a call that was recorded, as :class:`Event` is one.
+
+    Attributes
+    ----------
+    others:
+        The regions that the repetition leaves open, by number.
+    program, inputs:
+        As of an event.
+    """
+
+    repetition: Repetition
+    others: Sequence[tuple[int, Region]]
+    program: tuple[int, ...]
+    inputs: Mapping[int, Input]
+
+
 @runtime_checkable
 class Repeater(Protocol):
     """A consumer that can take all events of a repeated call at once."""
@@ -214,14 +231,8 @@ class Repeater(Protocol):
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
 
-    def repeat(
-        self,
-        repetition: Repetition,
-        others: Sequence[tuple[int, Region]],
-        program: tuple[int, ...],
-        inputs: Mapping[int, Input],
-    ) -> None:
-        """Take the events of a call; ``others`` are the regions that the repetition leaves open, by number."""
+    def repeat(self, call: RepeatedCall) -> None:
+        """Take the events of a call."""
 
 
 class Observer:
@@ -364,8 +375,9 @@ class Observer:
         """Take a call that was recorded: its instructions, regions of tensors of outside, and how often to count it."""
         for count, times in counts:
             count[0] += times
+        call = RepeatedCall(repetition, others, self.program, self.inputs)
         for one in self._repeaters:
-            one.repeat(repetition, others, self.program, self.inputs)
+            one.repeat(call)
 
     @property
     def only_counts(self) -> bool:

@@ -18,7 +18,7 @@ import enum
 import sys
 import types
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -347,17 +347,38 @@ def _origin(value: Any) -> Any:
     return value.origin if type(value) is Traced else value
 
 
+@dataclass(eq=False)
+class _Helper:
+    """What is known of a helper.
+
+    Attributes
+    ----------
+    is_measured:
+        Whether a call has shown how much it does.
+    is_unfit:
+        Whether its calls are always executed.
+    records, in_vain:
+        How often a call was recorded, and how often since one was repeated.
+    repeats:
+        How often repeating a call saved something.
+    others:
+        Calls that no record fitted.
+    """
+
+    is_measured: bool = False
+    is_unfit: bool = False
+    records: int = 0
+    in_vain: int = 0
+    repeats: int = 0
+    others: int = 0
+
+
 class Repeats:
     """The recorded calls of a launch."""
 
     def __init__(self) -> None:
         self._records: dict[tuple[object, ...], _Branch | Record] = {}
-        self._measured: set[Callable[..., Any]] = set()
-        self._unfit: set[Callable[..., Any]] = set()
-        self._in_vain: Counter[Callable[..., Any]] = Counter()
-        self._attempts: Counter[Callable[..., Any]] = Counter()
-        self._repeats: Counter[Callable[..., Any]] = Counter()
-        self._others: Counter[Callable[..., Any]] = Counter()
+        self._helpers: defaultdict[Callable[..., Any], _Helper] = defaultdict(_Helper)
         self._recorded = 0
         self._bytes = 0
         self._settings = _Settings()
@@ -366,13 +387,13 @@ class Repeats:
         self, current: Program, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Call ``function``, or repeat what it did."""
-        nest, watching = current.nest, observe.observer()
-        if nest.recording is not None or function in self._unfit:
+        nest, watching, helper = current.nest, observe.observer(), self._helpers[function]
+        if nest.recording is not None or helper.is_unfit:
             return function(*args, **kwargs)
         if sys.getprofile() is not None:  # somebody wants to see each call
             return function(*args, **kwargs)
-        if function not in self._measured:
-            return self._measure(nest, function, args, kwargs, computes=current.computes)
+        if not helper.is_measured:
+            return self._measure(nest, helper, function, args, kwargs, computes=current.computes)
         if not (watching is None or watching.can_repeat) or (current.computes and not current.postpones):
             return function(*args, **kwargs)
         call = _Call(nest, self._settings, _registers(current))
@@ -387,39 +408,44 @@ class Repeats:
             return function(*args, **kwargs)
         record = _followed(known, call.values)
         if record is not None and _repeat(record, current, call, watching):
-            self._in_vain[function] = 0
-            self._repeats[function] += record.writes >= LEAST_INSTRUCTIONS  # others save nothing
+            helper.in_vain = 0
+            helper.repeats += record.writes >= LEAST_INSTRUCTIONS  # others save nothing
             return None
-        if record is not None or not self._may_record(function, current):
+        if record is not None or not self._may_record(helper, computes=current.computes):
             return function(*args, **kwargs)
         return self._record(current, call, key, function, args, kwargs, watching)
 
-    def _may_record(self, function: Callable[..., Any], current: Program) -> bool:
+    def _may_record(self, helper: _Helper, *, computes: bool) -> bool:
         """Whether another record of a helper's calls is worth its while."""
-        if self._in_vain[function] > _MOST_IN_VAIN:
-            self._unfit.add(function)
+        if helper.in_vain > _MOST_IN_VAIN:
+            helper.is_unfit = True
             return False
-        self._others[function] += 1
-        allowed = RECORDS_TO_BEGIN_WITH + self._repeats[function] // _REPEATS_PER_RECORD
-        allowed += self._others[function] // _CALLS_PER_RECORD
+        helper.others += 1
         if self._recorded > _MOST_RECORDED or self._bytes > MOST_BYTES:
             return False
-        return not current.computes or self._attempts[function] < allowed
+        allowed = RECORDS_TO_BEGIN_WITH + helper.repeats // _REPEATS_PER_RECORD + helper.others // _CALLS_PER_RECORD
+        return not computes or helper.records < allowed
 
     def _measure(
-        self, nest: Nest, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, computes: bool
+        self,
+        nest: Nest,
+        helper: _Helper,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        computes: bool,
     ) -> Any:
         """Call a helper for the first time that it does much, and see whether its calls can be recorded at all."""
         before = nest.writes
         returned = function(*args, **kwargs)
-        count = nest.writes - before
-        self._others[function] += 1
-        if returned is None and computes and count < LEAST_INSTRUCTIONS and self._others[function] < MOST_SHORT_CALLS:
+        count, least = nest.writes - before, LEAST_INSTRUCTIONS if computes else 0
+        helper.others += 1
+        if returned is None and count < least and helper.others < MOST_SHORT_CALLS:
             return None  # it may have had nothing to do
-        self._measured.add(function)
-        suits = returned is None and (LEAST_INSTRUCTIONS if computes else 0) <= count <= MOST_INSTRUCTIONS
-        if not suits or self._settings.reader.has_effect(function):
-            self._unfit.add(function)
+        helper.is_measured = True
+        suits = returned is None and least <= count <= MOST_INSTRUCTIONS
+        helper.is_unfit = not suits or self._settings.reader.has_effect(function)
         return returned
 
     def _record(
@@ -444,16 +470,15 @@ class Repeats:
             returned = function(*arguments, **keywords)
         finally:
             recording.stop()
+        helper = self._helpers[function]
         if returned is not None:
-            recording.fail()
-            self._unfit.add(function)
+            helper.is_unfit = True
             return _untraced(returned)
-        if recording.is_too_long:
-            self._unfit.add(function)
+        helper.is_unfit |= recording.is_too_long
         after = (current.shared_allocations, current.random)
         record = None if after != before else _finished(recording, current, call, watching, begin)
-        self._in_vain[function] += 1
-        self._attempts[function] += 1
+        helper.in_vain += 1
+        helper.records += 1
         if record is None:
             return None
         self._recorded += len(recording.instructions)

@@ -196,12 +196,7 @@ class Storage:
                 self._fill(compute)
             elif self._source is not None:
                 source, self._source = self._source, None
-                elements, values = self.array(), source()
-                actions.put(self.kind, elements, values)
-                log = loops.action_log()
-                if log is not None:
-                    log.owns(elements)
-                    log.was_put(self.kind, elements, values, None)
+                self.put(self._own_elements(), source())
         return self._raw
 
     @raw.setter
@@ -238,12 +233,15 @@ class Storage:
                 _ = borrower.raw
 
     def _fill(self, compute: Compute) -> None:
+        actions.deliver(compute, self.kind, self.kind, self._own_elements())
+
+    def _own_elements(self) -> Array:
+        """:meth:`array`, of a result that the running call makes."""
         elements = self.array()
-        actions.deliver(actions.may_be_left(compute, self.kind, self.kind), self.kind, self.kind, compute, elements)
         log = loops.action_log()
         if log is not None:
             log.owns(elements)
-            log.delivered(compute, self.kind, self.kind, elements)
+        return elements
 
     def leave_undefined(self, place: tuple[str, int] | None = None) -> None:
         """Remember the allocation's place in the kernel and mark all elements as never written."""

@@ -157,24 +157,6 @@ class Traced:
     def __pos__(self) -> Traced:
         return self
 
-    def __lt__(self, other: Any) -> Any:
-        return _compared(self, other, "<", operator.lt)
-
-    def __le__(self, other: Any) -> Any:
-        return _compared(self, other, "<=", operator.le)
-
-    def __gt__(self, other: Any) -> Any:
-        return _compared(self, other, ">", operator.gt)
-
-    def __ge__(self, other: Any) -> Any:
-        return _compared(self, other, ">=", operator.ge)
-
-    def __eq__(self, other: object) -> Any:
-        return _compared(self, other, "==", operator.eq)
-
-    def __ne__(self, other: object) -> Any:
-        return _compared(self, other, "!=", operator.ne)
-
     def __bool__(self) -> bool:
         return not self.log.ask(self, "==")
 
@@ -224,6 +206,19 @@ def _compared(traced: Traced, other: Any, relation: str, plain: Callable[[Any, A
         return plain(difference, 0)
     found = bool(difference.log.ask(-difference if relation in (">", ">=") else difference, _QUESTIONS[relation]))
     return not found if relation == "!=" else found
+
+
+def _comparison(name: str, relation: str) -> Any:
+    plain_one = getattr(operator, name)
+
+    def method(self: Traced, other: Any) -> Any:
+        return _compared(self, other, relation, plain_one)
+
+    return method
+
+
+for _name, _relation in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
+    setattr(Traced, f"__{_name}__", _comparison(_name, _relation))
 
 
 def _of_values(operation: Callable[[Any, Any], Any], *operands: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from nkifix.emulator.cost.chip import CHIPS, DMA_ENGINES, Chip
 from nkifix.emulator.cost.formulas import charges, lowered
 from nkifix.emulator.cost.profile import COMPILER_COPY, transfer
 from nkifix.emulator.engines import Engine
-from nkifix.emulator.observe import Event, Input, Instruction, Region, Repetition
+from nkifix.emulator.observe import Event, Instruction, Region, RepeatedCall, Repetition
 from nkifix.emulator.params import Target
 
 DEPENDENT_CYCLES = 100
@@ -248,44 +248,28 @@ class Scheduler:
         """Put one event on its engine."""
         if event.program != self._program:
             self._begin(event.program)
-        storages = self._storages
-        read = []
-        for region in event.reads:
-            parts = storages.get(region.storage)
-            if parts is None:
-                if region.storage in event.inputs:
-                    continue  # there from the start
-                parts = storages[region.storage] = _Parts()
-            read.append(parts[region])
-        written = []
-        for region in event.writes:
-            parts = storages.get(region.storage)
-            if parts is None:
-                parts = storages[region.storage] = _Parts()
-            written.append(parts[region])
+        read = [self._part(region, event.inputs) for region in event.reads]
+        written = [self._part(region, ()) for region in event.writes]
         self._execute(event.instruction, read, written)
 
-    def repeat(
-        self,
-        repetition: Repetition,
-        others: Sequence[tuple[int, Region]],
-        program: tuple[int, ...],
-        inputs: Mapping[int, Input],
-    ) -> None:
+    def repeat(self, call: RepeatedCall) -> None:
         """Put the events of a repeated call on their engines: as if they came one by one."""
-        if program != self._program:
-            self._begin(program)
-        parts = self._parts_of(repetition)
-        for number, region in others:
-            storage = self._storages.get(region.storage)
-            if storage is None:
-                if region.storage in inputs:
-                    parts[number] = _Part()  # there from the start
-                    continue
-                storage = self._storages[region.storage] = _Parts()
-            parts[number] = storage[region]
-        for one, read, written in repetition.steps:
+        if call.program != self._program:
+            self._begin(call.program)
+        parts = self._parts_of(call.repetition)
+        for number, region in call.others:
+            parts[number] = self._part(region, call.inputs)
+        for one, read, written in call.repetition.steps:
             self._execute(one, [parts[number] for number in read], [parts[number] for number in written])
+
+    def _part(self, region: Region, inputs: Collection[int]) -> _Part:
+        """The part of its storage that is ``region``; of one of the inputs, as long as nothing writes it, any."""
+        parts = self._storages.get(region.storage)
+        if parts is None:
+            if region.storage in inputs:
+                return _Part()  # there from the start
+            parts = self._storages[region.storage] = _Parts()
+        return parts[region]
 
     def _parts_of(self, repetition: Repetition) -> list[_Part]:
         """The parts of the tensors that live in the call alone, new; and parts to be replaced."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -104,7 +103,7 @@ def activation(
         if name in functions.VALID_INPUTS:
             tile.storage.settle()  # where it warns, it does so on this line
         return tile
-    once = Shared(partial(_apart, compute.func, *compute.args))
+    once = Shared(partial(compute, None))
     if program().computes:
         once.begin()  # before a register is written into what may be an operand
     others = () if destination is None else (destination,)
@@ -125,13 +124,6 @@ def _computed(name: str, values: Array, factor: Any, shift: Any, out: Array | No
     x = _argument(values, factor, shift)
     own = x if factor is not None or shift is not None else None
     return functions.apply(functions.UNARY[name], x, out=own if out is None else out)
-
-
-@may_warn
-def _apart(compute: Callable[..., Array], name: str, values: Array, *others: Any) -> Array:
-    """What is computed, in memory of its own."""
-    computed = np.asarray(compute(name, values, *others, None))
-    return computed.copy() if np.may_share_memory(computed, values) else computed
 
 
 def _argument(values: Array, factor: Any, shift: Any) -> Array:

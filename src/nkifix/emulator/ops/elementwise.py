@@ -134,7 +134,7 @@ def _applied_within_range(
 ) -> Array:
     x = np.ascontiguousarray(numeric.as_f32(values))
     warn_of_invalid_input(name, x, undefined, kept)
-    return functions.apply(functions.UNARY[name], x, out=out)
+    return _applied(name, x, out)
 
 
 def _plan_unary(data: object, name: str, dtype: object) -> Result:

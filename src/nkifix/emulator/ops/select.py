@@ -59,19 +59,15 @@ def affine_select(
     if kept is False:
         return nothing(operation, tensor.shape, plan.layout.kind.dtype)
     values, undefined = fetch(operation, tensor, kept)
-    # Whether the predicate does anything: what a picture of the mask, as executed, needs to know.
-    chosen: Mask = None
-    if undefined is None:
-        effect = cast(Predicate, predicate).effect
-    else:
-        chosen = fit_mask(predicate, tensor.shape)
-        effect = "keeps all" if chosen is None else "keeps none" if chosen is False else "cuts"
+    chosen = None if undefined is None else fit_mask(predicate, tensor.shape)
     if undefined is not None and chosen is not None:
         undefined = (
             None if chosen is False else Undefined(np.where(chosen, undefined.ids, np.uint8(0)), undefined.origins)
         )
-    compute = partial(_selected, values, cast(Predicate, predicate), np.float32(cast(float, otherwise)))
-    return made(plan._replace(function=effect), compute, undefined=undefined, mask=kept)
+    comparison = cast(Predicate, predicate)
+    compute = partial(_selected, values, comparison, np.float32(cast(float, otherwise)))
+    # Whether the predicate does anything: what a picture of the mask, as executed, needs to know.
+    return made(plan._replace(function=comparison.effect), compute, undefined=undefined, mask=kept)
 
 
 def _plan_affine_select(data: object, dtype: object) -> Result:

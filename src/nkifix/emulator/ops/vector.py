@@ -263,9 +263,7 @@ def tensor_scalar_reduce(
 
 
 def _applied(step: Step, values: Array, target: np.dtype[Any]) -> Array:
-    """What is computed, in memory of its own."""
-    computed = alu.apply((step,), values, bits=False, target=target)
-    return computed.copy() if np.may_share_memory(computed, values) else computed
+    return alu.apply((step,), values, bits=False, target=target)
 
 
 def _reduced(reduction: str, once: Shared, kept: Mask) -> Array:
