@@ -16,13 +16,12 @@ import itertools
 import re
 import tokenize
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import libcst as cst
-from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
-from nkifix.codemod.tree import Tree
+from nkifix.codemod.tree import Place, Tree
 from nkifix.codemod.unsure import UnsureError as UnsureError
 
 _NEWLINE = re.compile(r"\r\n?|\n")
@@ -58,9 +57,8 @@ class Source:
     text: str
     """The rest of the file, decoded, with its own line endings."""
     module: cst.Module
-    """The tree; its nodes are the keys of the positions."""
     tree: Tree
-    _ranges: Mapping[cst.CSTNode, CodeRange]
+    """The nodes of :attr:`module`, and where they stand."""
     _line_starts: tuple[int, ...]
     _cut: tuple[int, ...]
 
@@ -76,17 +74,17 @@ class Source:
         bom, encoding, text = _decode(data)
         line_starts = (0, *(newline.end() for newline in _NEWLINE.finditer(text)))
         view, cut = _view(text)
-        module, tree, ranges = _parse(view)
-        return cls(data, bom, encoding, text, module, tree, ranges, line_starts, cut)
+        module, tree = _parse(view)
+        return cls(data, bom, encoding, text, module, tree, line_starts, cut)
 
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Return where ``node`` starts and ends, without the white space that only surrounds it."""
-        place = self._ranges[node]
-        return self._offset(place.start.line, place.start.column), self._offset(place.end.line, place.end.column)
+        start, end = self.tree.places(node)
+        return self._offset(start), self._offset(end)
 
     def line(self, node: cst.CSTNode) -> int:
         """Return the line on which ``node`` starts."""
-        return self._ranges[node].start.line
+        return self.tree.places(node)[0].line
 
     def lines_of(self, edits: Iterable[Edit]) -> tuple[int, ...]:
         """Return the lines that ``edits`` touch, ascending."""
@@ -137,8 +135,8 @@ class Source:
         except UnicodeError as error:
             raise UnsureError(f"the encoding {self.encoding} cannot write the file back: {error}") from error
 
-    def _offset(self, line: int, column: int) -> int:
-        return self._line_starts[line - 1] + self._cut[line - 1] + column
+    def _offset(self, place: Place) -> int:
+        return self._line_starts[place.line - 1] + self._cut[place.line - 1] + place.column
 
     def _line_at(self, offset: int) -> int:
         return bisect.bisect_right(self._line_starts, offset)
@@ -183,8 +181,8 @@ def _view(text: str) -> tuple[str, tuple[int, ...]]:
     return "\n".join(lines), tuple(cut)
 
 
-def _parse(view: str) -> tuple[cst.Module, Tree, Mapping[cst.CSTNode, CodeRange]]:
-    """Return the tree of ``view``, its nodes and their positions.
+def _parse(view: str) -> tuple[cst.Module, Tree]:
+    """Return the tree of ``view``, and its nodes.
 
     Python's own parser goes first, since it refuses what is nested too deeply and says best what is wrong; it makes a
     tree only, nothing is compiled or run.
@@ -196,8 +194,6 @@ def _parse(view: str) -> tuple[cst.Module, Tree, Mapping[cst.CSTNode, CodeRange]
         _refuse_long_statements(view)
         module = cst.parse_module(view)
         tree = Tree(module)
-        # LibCST would copy the tree, in case that a node stands at two places: those are refused below.
-        ranges = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
     except SyntaxError as error:
         raise UnsureError(f"it does not parse: {error.msg}", error.lineno) from error
     except cst.ParserSyntaxError as error:
@@ -206,9 +202,9 @@ def _parse(view: str) -> tuple[cst.Module, Tree, Mapping[cst.CSTNode, CodeRange]
         raise UnsureError("it is nested too deeply to be read safely") from error
     except (ValueError, tokenize.TokenError) as error:
         raise UnsureError(f"it does not parse: {error}") from error
-    if tree.has_repeated_nodes or module.code != view:
+    if tree.has_repeated_nodes or tree.code != view:
         raise UnsureError("the parser does not give the file back as it was")
-    return module, tree, ranges
+    return module, tree
 
 
 def _refuse_long_statements(view: str) -> None:
