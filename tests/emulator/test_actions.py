@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import nkifix.emulator.frontends.legacy.isa as nisa
 import nkifix.emulator.frontends.legacy.language as nl
-from nkifix.emulator import Params, machine, repeats
+from nkifix.emulator import Params, kept, machine, repeats
 from nkifix.emulator.actions import ActionLog, Actions
 from nkifix.emulator.faults import EmulatorWarning
 from nkifix.emulator.footprint import measuring
@@ -35,6 +35,7 @@ NAMES = "abcpsw"
 def any_helper_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeats, "LEAST_INSTRUCTIONS", 0)
     monkeypatch.setattr(repeats, "RECORDS_TO_BEGIN_WITH", 100)
+    kept.forget()  # a launch of the same kernel in an earlier test
 
 
 @pytest.fixture

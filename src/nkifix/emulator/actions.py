@@ -8,13 +8,16 @@ given another part. A computation that cannot be told so is no action, and its c
 
 from __future__ import annotations
 
+import bisect
 import enum
+import math
 import types
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nkifix.emulator import loops
 from nkifix.emulator.affine import AffineIndex, Predicate
@@ -83,12 +86,13 @@ def _deliver(
 class Shared:
     """What several results of one instruction are made from, computed once, in memory of its own."""
 
-    def __init__(self, compute: partial[Array]) -> None:
+    def __init__(self, compute: partial[Array] | None) -> None:
         self.compute = compute
         self.values: Array | None = None
 
     def begin(self) -> None:
         """Compute it."""
+        assert self.compute is not None
         function, operands = self.compute.func, self.compute.args
         self.set(function, *operands)
         log = loops.action_log()
@@ -143,10 +147,13 @@ class Actions(NamedTuple):
     ----------
     views:
         The parts of its arguments: number of the storage, layout and offset.
+    shared:
+        What it computes for several results.
     """
 
     steps: list[_Step]
     views: list[tuple[int, Layout, Form]]
+    shared: list[Shared]
 
     def repeat(self, storages: Sequence[Storage], values: Sequence[int], current: Program) -> None:
         """Do it again, in the running program, on the arguments' storages and with the values of its variables."""
@@ -162,6 +169,8 @@ class Actions(NamedTuple):
             current.at = position
             function(*operands)
         current.at = None
+        for computed in self.shared:
+            computed.values = None
 
 
 def _predicate(terms: tuple[tuple[Form, AffineIndex, str], ...], values: Sequence[int]) -> Predicate:
@@ -188,34 +197,92 @@ _CONSTANTS = (
 )
 
 
-class ActionLog:
-    """Notes the actions of a call that is being recorded.
+class Scratch:
+    """Memory for the tensors that calls make: one call's at a time, so that all of them have the same.
 
     Attributes
     ----------
-    own_bytes:
-        Memory of the call's own tensors, at most.
+    bytes:
+        How much there is.
     """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._block = np.empty(0, np.uint8)
+
+    def block(self, size: int) -> npt.NDArray[np.uint8]:
+        """Memory of at least so many bytes. What was given before stays with who has it."""
+        if size > self._block.size:
+            self._block = np.empty(max(size, 2 * self._block.size), np.uint8)
+            self.bytes += self._block.size
+        return self._block
+
+
+_ALIGNMENT_BYTES = 64
+
+
+class _Mover:
+    """Where arrays in memory that a call's tensors had lie in a block for all of it."""
+
+    def __init__(self, made: Sequence[npt.NDArray[np.uint8]], scratch: Scratch) -> None:
+        self._made = sorted((_address(raw), raw.size) for raw in made)
+        self._begins, end = [], 0
+        for _, size in self._made:
+            self._begins.append(end)
+            end += -(-size // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+        self._block = scratch.block(end)
+
+    def moved(self, operand: Any) -> Any:
+        """The array in the block; what lies elsewhere, or is no array, as it is."""
+        if not isinstance(operand, np.ndarray) or not operand.size:
+            return operand
+        address = _address(operand)
+        number = bisect.bisect_right(self._made, (address, math.inf)) - 1
+        if number < 0 or address >= sum(self._made[number]):
+            return operand
+        begin = self._begins[number] + address - self._made[number][0]
+        return np.ndarray(operand.shape, operand.dtype, self._block, begin, operand.strides)
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+class ActionLog:
+    """Notes the actions of a call that is being recorded."""
 
     def __init__(self, recording: Recording) -> None:
         self.steps: list[_Step] = []
-        self.own_bytes = 0
-        self._own: set[int] = set()
+        self._made: list[npt.NDArray[np.uint8]] = []
         self._recording = recording
         self._arrays: dict[int, tuple[Array, int | None, int | None]] = {}
         self._views: dict[tuple[int, Layout, Form], int] = {}
 
-    def actions(self) -> Actions:
-        """All of them."""
-        return Actions(self.steps, list(self._views))
+    def actions(self, scratch: Scratch) -> Actions:
+        """All of them, to be done in that memory."""
+        mover = _Mover(self._made, scratch)
+        shared: dict[int, Shared] = {}
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Shared):
+                return shared.setdefault(id(value), Shared(None))  # the call's own holds on to memory of its tensors
+            return mover.moved(value)
+
+        steps = []
+        for one in self.steps:
+            owner = getattr(one.function, "__self__", None)
+            function = moved(owner).set if isinstance(owner, Shared) else one.function
+            steps.append(one._replace(function=function, operands=list(map(moved, one.operands))))
+        return Actions(steps, list(self._views), list(shared.values()))
+
+    def made(self, raw: npt.NDArray[np.uint8]) -> None:
+        """Note memory of a tensor that the call makes; what is in it, it puts there."""
+        self._made.append(raw)
 
     def lies(self, array: Array, tensor: Tensor) -> None:
         """Note that an array is the elements of a tensor."""
         slot, form = self._recording.part(tensor)
         view = None if slot is None else self._views.setdefault((slot, tensor.layout, form), len(self._views))
-        if view is None and tensor.storage.serial not in self._own:
-            self._own.add(tensor.storage.serial)
-            self.own_bytes += tensor.storage.raw.size
         self._arrays[id(array)] = (array, view, slot)  # holding it keeps its id its own
 
     def delivered(self, direct: bool, kind: Kind, own: Kind, compute: object, elements: Array) -> None:

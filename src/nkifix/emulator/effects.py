@@ -79,11 +79,19 @@ _FIXED = (
 
 
 class Reader:
-    """Reads code, each function once."""
+    """Reads code, each function once.
+
+    Attributes
+    ----------
+    read:
+        The code, the defaults, and what its names stand for, in the order in which it was read: where all of it is the
+        same, calls with the same arguments do the same.
+    """
 
     def __init__(self) -> None:
+        self.read: list[object] = []
         self._cells: dict[int, CellType] = {}
-        self._found: dict[CodeType, bool] = {}
+        self._found: dict[object, bool] = {}
         self._classes: dict[type, bool] = {}
 
     def outer_values(self) -> tuple[object, ...]:
@@ -102,6 +110,7 @@ class Reader:
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         if any(self._may_change(one) for one in defaults):
             return True
+        self.read += defaults
         self._cells.update({id(cell): cell for cell in function.__closure__ or ()})
         return self._reads(function.__code__, _Names(function), function.__code__.co_freevars)
 
@@ -111,29 +120,34 @@ class Reader:
         if known is None:
             self._classes[kind] = False  # while its own methods are being read
             own = [value for one in kind.__mro__[:-1] for value in vars(one).values()]
+            self.read += own
             methods = [getattr(value, "fget", None) or getattr(value, "__func__", value) for value in own]
             known = self._classes[kind] = any(
                 self.has_effect(one) for one in methods if isinstance(one, FunctionType) and not _is_special(one)
             )
         return known
 
-    def _reads(self, code: CodeType, names: Mapping[str, Any], outer: tuple[str, ...]) -> bool:
+    def _reads(self, code: CodeType, names: _Names, outer: tuple[str, ...]) -> bool:
         """Whether code has an effect; ``outer`` are the variables that the function has from around it."""
-        if code not in self._found:
-            self._found[code] = False  # while it is being read
+        key = (code, names.origin)
+        if key not in self._found:
+            self._found[key] = False  # while it is being read
+            self.read.append(code)
             inner = [one for one in code.co_consts if isinstance(one, CodeType)]
             effects = (self._is_effect(name, operand, owner, outer) for name, operand, owner in _steps(code, names))
-            self._found[code] = any(effects) or any(self._reads(one, names, outer) for one in inner)
-        return self._found[code]
+            self._found[key] = any(effects) or any(self._reads(one, names, outer) for one in inner)
+        return self._found[key]
 
     def _is_effect(self, name: str, operand: Any, owner: Any, outer: tuple[str, ...]) -> bool:
         """Whether an instruction is one; ``owner`` is what it takes an attribute of, or what a name stands for."""
         if name in _ASSIGNMENTS:
             return name not in _OF_VARIABLES or operand in outer
         if name in _LOADS:
+            self.read.append(owner)
             return self._any_has_effect(owner)
         if owner is _UNKNOWN:
             return operand in _METHODS
+        self.read.append(getattr(owner, operand, None))
         if _is_module(owner):
             value = getattr(owner, operand, None)
             return (owner in _OUTSIDE and callable(value)) or (not _is_known(owner) and self._any_has_effect(value))
@@ -172,12 +186,19 @@ def _described(value: Any) -> object:
 
 
 class _Names(dict[str, Any]):
-    """What a function's names stand for."""
+    """What a function's names stand for.
+
+    Attributes
+    ----------
+    origin:
+        The same for functions with the same outer variables and globals.
+    """
 
     def __init__(self, function: FunctionType) -> None:
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         super().__init__({name: _content(cell) for name, cell in cells})
         self._globals = function.__globals__
+        self.origin = (id(self._globals), *map(id, function.__closure__ or ()))
 
     def __missing__(self, name: str) -> Any:
         return self._globals.get(name, getattr(builtins, name, _UNKNOWN))

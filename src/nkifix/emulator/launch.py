@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nkifix.emulator import blas, footprint, hosts, machine, numeric, spmd, static, workers
+from nkifix.emulator import blas, footprint, hosts, kept, machine, numeric, spmd, static, workers
 from nkifix.emulator.affine import is_integer
 from nkifix.emulator.faults import KernelFault
 from nkifix.emulator.machine import Launch, Program
@@ -102,7 +102,7 @@ def run(
         with machine.executing(Program(launch, position, tensor_type=tensor_type)):
             return function(*bound.args, **bound.kwargs)
 
-    with np.errstate(all="ignore"), blas.one_thread(), footprint.launched(launch.limits):
+    with np.errstate(all="ignore"), blas.one_thread(), footprint.launched(launch.limits), kept.lent_to(launch):
         returned = workers.run(launch, list(inputs.values()), [*bound.args, *bound.kwargs.values()], execute)
     written = {name: storage for name, storage in inputs.items() if storage.first_write is not None}
     if returned is None:

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -219,7 +219,21 @@ class Program:
 
     def warn(self, rule: str, text: str) -> None:
         """Give an :class:`EmulatorWarning`, once per rule and kernel line of a launch."""
-        file, line = self.at or kernel_position()
+        self._warn(rule, text, *(self.at or kernel_position()))
+
+    def warn_of_code(self, rule: str, text: str) -> None:
+        """Give one that does not depend on what the operands hold: a call that is repeated gives it again."""
+        file, line = kernel_position()
+        if self.nest.recording is not None:
+            self.nest.recording.warned[rule, file, line] = text
+        self._warn(rule, text, file, line)
+
+    def warn_again(self, warned: Mapping[tuple[str, str, int], str]) -> None:
+        """Give the warnings of a call that is repeated."""
+        for (rule, file, line), text in warned.items():
+            self._warn(rule, text, file, line)
+
+    def _warn(self, rule: str, text: str, file: str, line: int) -> None:
         if (rule, file, line) not in self.launch.warned:
             warning = EmulatorWarning(text)
             warning.rule = rule

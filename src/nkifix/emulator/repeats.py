@@ -26,9 +26,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from nkifix.emulator import effects, footprint, observe, writes
-from nkifix.emulator.actions import ActionLog, Actions
+from nkifix.emulator.actions import ActionLog, Actions, Scratch
 from nkifix.emulator.addresses import Box
 from nkifix.emulator.engines import Engine
+from nkifix.emulator.kept import Records
 from nkifix.emulator.layout import Layout
 from nkifix.emulator.location import kernel_position
 from nkifix.emulator.loops import LoopIndex, Nest
@@ -45,7 +46,7 @@ LEAST_INSTRUCTIONS = 16
 _MOST_RECORDED = 1 << 18
 """Instructions of all recorded calls of a launch."""
 MOST_BYTES = 1 << 28
-"""Memory of the tensors of recorded calls of a launch, which is used again."""
+"""Memory of the records of a launch that computes."""
 MOST_SHORT_CALLS = 16
 """Calls of a helper that do too little to be recorded, before it is taken for a small one."""
 _MOST_IN_VAIN = 64
@@ -112,6 +113,8 @@ class Record:
         Which accumulator registers are undefined afterwards, if that is not as it was: engine, their class, and that.
     writes:
         How many writes into tensors there were.
+    warned:
+        The warnings that it gave whatever its operands held: rule and kernel line, and text.
     """
 
     repetition: Repetition
@@ -123,6 +126,7 @@ class Record:
     actions: Actions | None
     registers: list[tuple[Engine, Any, Any]]
     writes: int
+    warned: dict[tuple[str, str, int], str]
 
 
 @dataclass(eq=False)
@@ -176,7 +180,7 @@ class _Call:
             for one in value:
                 self.describe(one)
         else:
-            self.key.append((kind, value) if kind in _PLAIN else self.settings.of(value))
+            self.key.append(_simple(value) if kind in _PLAIN else self.settings.of(value))
 
     def _describe_tensor(self, tensor: Tensor) -> None:
         storage, layout = tensor.storage, tensor.layout
@@ -230,11 +234,16 @@ def _definedness(storage: Storage) -> tuple[Box, ...]:
     return storage.unwritten
 
 
+def _simple(value: Any) -> tuple[object, ...]:
+    """A description of a number, or of what is equal only to itself."""
+    return type(value), value.hex() if isinstance(value, float) else value  # 0.0 equals -0.0
+
+
 def _constant(value: Any) -> tuple[object, ...]:
     """A description of a constant: equal only for constants that no kernel tells apart."""
     kind = type(value)
     if isinstance(value, _CONSTANTS):
-        return kind, value
+        return _simple(value)
     if kind is tuple:
         return (kind, *map(_constant, value))
     settings = getattr(kind, "__dataclass_params__", None)
@@ -254,6 +263,8 @@ class Recording:
         What it has executed so far.
     failed:
         Whether no record can be made of it.
+    warned:
+        The warnings that it gave whatever its operands held: rule and kernel line, and text.
     """
 
     def __init__(self, call: _Call, watching: Observer | None, *, computes: bool) -> None:
@@ -261,6 +272,7 @@ class Recording:
         self.failed = False
         self.is_too_long = False
         self.instructions: list[observe.Pending] = []
+        self.warned: dict[tuple[str, str, int], str] = {}
         self.written: dict[_Written, None] = {}
         self.slots = {storage.serial: slot for slot, storage in enumerate(call.storages)}
         self.actions = ActionLog(self) if computes else None
@@ -374,13 +386,17 @@ class _Helper:
 
 
 class Repeats:
-    """The recorded calls of a launch."""
+    """The recorded calls of a launch.
+
+    Attributes
+    ----------
+    records:
+        They, and those that earlier launches have left.
+    """
 
     def __init__(self) -> None:
-        self._records: dict[tuple[object, ...], _Branch | Record] = {}
+        self.records = Records()
         self._helpers: defaultdict[Callable[..., Any], _Helper] = defaultdict(_Helper)
-        self._recorded = 0
-        self._bytes = 0
         self._settings = _Settings()
 
     def call(
@@ -403,7 +419,8 @@ class Repeats:
             for value in (*args, *kwargs.values()):
                 call.describe(value)
             key = tuple(call.key)
-            known = self._records.get(key)
+            self.records.check(self._settings.reader.read)
+            known = self.records.calls.get(key)
         except (_UnfitError, TypeError):  # or what cannot be hashed
             return function(*args, **kwargs)
         record = _followed(known, call.values)
@@ -411,20 +428,22 @@ class Repeats:
             helper.in_vain = 0
             helper.repeats += record.writes >= LEAST_INSTRUCTIONS  # others save nothing
             return None
-        if record is not None or not self._may_record(helper, computes=current.computes):
+        if record is not None or not self._may_record(helper, current):
             return function(*args, **kwargs)
         return self._record(current, call, key, function, args, kwargs, watching)
 
-    def _may_record(self, helper: _Helper, *, computes: bool) -> bool:
+    def _may_record(self, helper: _Helper, current: Program) -> bool:
         """Whether another record of a helper's calls is worth its while."""
         if helper.in_vain > _MOST_IN_VAIN:
             helper.is_unfit = True
             return False
         helper.others += 1
-        if self._recorded > _MOST_RECORDED or self._bytes > MOST_BYTES:
+        if self.records.instructions > _MOST_RECORDED or self.records.bytes > MOST_BYTES:
             return False
+        if not current.computes or self.records.will_be_used(current.launch):
+            return True
         allowed = RECORDS_TO_BEGIN_WITH + helper.repeats // _REPEATS_PER_RECORD + helper.others // _CALLS_PER_RECORD
-        return not computes or helper.records < allowed
+        return helper.records < allowed
 
     def _measure(
         self,
@@ -476,16 +495,16 @@ class Repeats:
             return _untraced(returned)
         helper.is_unfit |= recording.is_too_long
         after = (current.shared_allocations, current.random)
-        record = None if after != before else _finished(recording, current, call, watching, begin)
+        record = None if after != before else _finished(recording, current, call, watching, begin, self.records.scratch)
         helper.in_vain += 1
         helper.records += 1
         if record is None:
             return None
-        self._recorded += len(recording.instructions)
-        if recording.actions is not None:
-            self._recorded += len(recording.actions.steps)
-            self._bytes += recording.actions.own_bytes
-        self._records[key] = _grown(self._records.get(key), list(recording.log.observed.items()), record)
+        records = self.records
+        records.instructions += len(recording.instructions)
+        if record.actions is not None:
+            records.actions += len(record.actions.steps)
+        records.calls[key] = _grown(records.calls.get(key), list(recording.log.observed.items()), record)
         return None
 
 
@@ -544,7 +563,12 @@ def _settle(call: _Call) -> None:
 
 
 def _finished(
-    recording: Recording, current: Program, call: _Call, watching: Observer | None, begin: tuple[int, int, int]
+    recording: Recording,
+    current: Program,
+    call: _Call,
+    watching: Observer | None,
+    begin: tuple[int, int, int],
+    scratch: Scratch,
 ) -> Record | None:
     """The record of a call that has ended, if there can be one."""
     done = recording.instructions
@@ -580,7 +604,7 @@ def _finished(
     counts = [(count, times[id(count)]) for count in {id(one.count): one.count for one in done}.values()]
     changed = [(slot, after) for slot, after in enumerate(states) if after != call.states[slot]]
     repetition = Repetition(tuple(steps), tuple(own))
-    actions = None if recording.actions is None else recording.actions.actions()
+    actions = None if recording.actions is None else recording.actions.actions(scratch)
     registers: list[tuple[Engine, Any, Any]] = []
     if _registers(current) != call.registers:
         registers = [(engine, type(held), held.undefined) for engine, held in _held(current).items()]
@@ -594,6 +618,7 @@ def _finished(
         actions,
         registers,
         call.nest.writes - call.writes,
+        recording.warned,
     )
 
 
@@ -607,6 +632,7 @@ def _repeat(record: Record, current: Program, call: _Call, watching: Observer | 
         if engine not in held:
             held[engine] = kind(engine)
         held[engine].undefined = undefined
+    current.warn_again(record.warned)
     if record.actions is not None:
         _settle(call)
         record.actions.repeat(storages, values, current)

@@ -191,6 +191,9 @@ class Storage:
         """The bytes."""
         if self._raw is None:
             self._raw = np.empty(self.kind.size * self.kind.element.itemsize, dtype=np.uint8)
+            log = loops.action_log()
+            if log is not None:
+                log.made(self._raw)
             if self._compute is not None:
                 compute, self._compute = self._compute, None
                 self._fill(compute)

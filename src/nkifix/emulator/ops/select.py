@@ -54,7 +54,9 @@ def affine_select(
     tensor = cast(Tensor, data)
     _check_affine(operation, predicate, tensor, otherwise)
     if tensor.space is Space.PSUM:
-        program().warn("gpsimd-psum", "affine_select reads PSUM, which GpSimd cannot reach: the compiler adds a copy")
+        program().warn_of_code(
+            "gpsimd-psum", "affine_select reads PSUM, which GpSimd cannot reach: the compiler adds a copy"
+        )
     kept = fit_mask(mask, tensor.shape)
     if kept is False:
         return nothing(operation, tensor.shape, plan.layout.kind.dtype)
