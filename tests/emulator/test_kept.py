@@ -313,7 +313,10 @@ def test_what_an_operand_holds_warns_only_where_it_does() -> None:
     assert counts == [0, 1, 0]
 
 
-def test_helpers_of_the_kernels_own_are_not_kept() -> None:
+@pytest.mark.parametrize("others", [0, 1])
+def test_helpers_of_the_kernels_own_are_not_kept(others: int) -> None:
+    other = nki.jit(doubled, mode="trace")
+
     @nki.jit
     def kernel(x: Any) -> Any:
         @nki.jit(mode="trace")
@@ -324,11 +327,39 @@ def test_helpers_of_the_kernels_own_are_not_kept() -> None:
         wide, out = loaded(x), nl.zeros((nl.par_dim(8), CALLS * 16), dtype=F32, buffer=nl.sbuf)
         for i in nl.affine_range(CALLS):
             helper(out, wide, i)
+            for _ in range(others):
+                other(out, wide, i)
         nl.store(o, out)
         return o
 
     assert same_bytes(launched(kernel, X), 2 * X)
-    assert not kept._kept
+    found = [(key[0], records.launches) for records in kept._kept.values() for key in records.calls]
+    assert found == [(doubled, 0)] * others
+
+
+def test_what_is_forgotten_takes_no_memory() -> None:
+    code = kernel_with.__code__
+    (inner,) = [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    kernel_made = types.FunctionType(inner, globals(), closure=tuple(types.CellType() for _ in inner.co_freevars))
+    records = Records(code, launches=1)
+    records.scratch.block(10)
+    records.instructions = records.actions = 5
+    for key in ((doubled,), (kernel_made,)):
+        records.calls[key] = object()
+    records.forget_inner(code)
+    assert (list(records.calls), records.launches, records.instructions, records.bytes > 0) == (
+        [(doubled,)],
+        0,
+        5,
+        True,
+    )
+    records.launches = 1
+    records.forget_inner(code)
+    assert (records.launches, records.instructions) == (1, 5)
+    del records.calls[doubled,]
+    records.calls[kernel_made,] = object()
+    records.forget_inner(code)
+    assert (records.calls, records.launches, records.instructions, records.bytes) == ({}, 0, 0, 0)
 
 
 def test_launch_that_failed_leaves_right_records(repeated: list[Actions]) -> None:

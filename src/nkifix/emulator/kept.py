@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -98,9 +98,9 @@ class Records:
         for key in gone:
             del self.calls[key]
         if gone:
-            self.launches = 0
-        if gone and not self.calls:
-            self._forget()
+            self.launches = 0  # what the next launch records may be in vain, too
+            if not self.calls:
+                self._forget()
 
     def _forget(self) -> None:
         self.calls.clear()
@@ -147,8 +147,9 @@ def lent_to(launch: Launch) -> Iterator[None]:
 
 def _limit() -> None:
     """Let go of the records that were used longest ago, where they are too many."""
-    while len(_kept) > _MOST_LAUNCHES or sum(one.bytes for one in _kept.values()) > MOST_BYTES:
-        _kept.popitem(last=False)
+    with suppress(KeyError):  # another thread was quicker
+        while len(_kept) > _MOST_LAUNCHES or sum([one.bytes for one in list(_kept.values())]) > MOST_BYTES:
+            _kept.popitem(last=False)
 
 
 def forget() -> None:
