@@ -221,27 +221,64 @@ class Scratch:
 _ALIGNMENT_BYTES = 64
 
 
-class _Mover:
-    """Where arrays in memory that a call's tensors had lie in a block for all of it."""
+class _Taken(NamedTuple):
+    """A part of a block: where it begins and ends, and the last step that uses it."""
 
-    def __init__(self, made: Sequence[npt.NDArray[np.uint8]], scratch: Scratch) -> None:
+    begin: int
+    end: int
+    last: int
+
+
+class _Mover:
+    """Where arrays in memory that a call's tensors had lie in a block.
+
+    Tensors have the same place where one is used only after the other: the block is then small enough for a cache.
+    """
+
+    def __init__(self, made: Sequence[npt.NDArray[np.uint8]], steps: Sequence[_Step], scratch: Scratch) -> None:
         self._made = sorted((_address(raw), raw.size) for raw in made)
-        self._begins, end = [], 0
-        for _, size in self._made:
-            self._begins.append(end)
-            end += -(-size // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+        spans: dict[int, tuple[int, int]] = {}
+        for position, step in enumerate(steps):
+            for number in filter(None, map(self._number, step.operands)):
+                first, _ = spans.get(number, (position, position))
+                spans[number] = first, position
+        self._begins: dict[int, int] = {}
+        taken: list[_Taken] = []
+        end = 0
+        for number, (first, last) in sorted(spans.items(), key=lambda item: item[1]):
+            taken = [one for one in taken if one.last >= first]
+            size = -(-self._made[number - 1][1] // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+            begin = _gap(taken, size)
+            self._begins[number] = begin
+            taken = sorted([*taken, _Taken(begin, begin + size, last)])
+            end = max(end, begin + size)
         self._block = scratch.block(end)
+
+    def _number(self, operand: Any) -> int:
+        """The number of the memory that an array lies in, from 1; 0 for what lies elsewhere, or is no array."""
+        if not isinstance(operand, np.ndarray) or not operand.size:
+            return 0
+        address = _address(operand)
+        number = bisect.bisect_right(self._made, (address, math.inf))
+        return number if number and address < sum(self._made[number - 1]) else 0
 
     def moved(self, operand: Any) -> Any:
         """The array in the block; what lies elsewhere, or is no array, as it is."""
-        if not isinstance(operand, np.ndarray) or not operand.size:
+        number = self._number(operand)
+        if not number:
             return operand
-        address = _address(operand)
-        number = bisect.bisect_right(self._made, (address, math.inf)) - 1
-        if number < 0 or address >= sum(self._made[number]):
-            return operand
-        begin = self._begins[number] + address - self._made[number][0]
+        begin = self._begins[number] + _address(operand) - self._made[number - 1][0]
         return np.ndarray(operand.shape, operand.dtype, self._block, begin, operand.strides)
+
+
+def _gap(taken: Sequence[_Taken], size: int) -> int:
+    """The first place of that size between ``taken``, which are in order."""
+    begin = 0
+    for one in taken:
+        if one.begin - begin >= size:
+            break
+        begin = max(begin, one.end)
+    return begin
 
 
 def _address(array: Array) -> int:
@@ -260,7 +297,7 @@ class ActionLog:
 
     def actions(self, scratch: Scratch) -> Actions:
         """All of them, to be done in that memory."""
-        mover = _Mover(self._made, scratch)
+        mover = _Mover(self._made, self.steps, scratch)
         shared: dict[int, Shared] = {}
 
         def moved(value: Any) -> Any:
