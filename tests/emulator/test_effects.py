@@ -8,6 +8,7 @@ import os
 import random
 import sys
 import time
+import types
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable
@@ -311,3 +312,20 @@ def test_object_that_changes_outside_is_looked_at_each_time() -> None:
         body(out, tile, i)
 
     assert same(kernel_of(changing), x()) == 0
+
+
+def test_modules_are_not_asked_for_what_they_do_not_have() -> None:
+    """The language's own suggest names for what they lack, which takes longer than to read a helper."""
+
+    class Silent(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            if name == "func":
+                raise AssertionError(name)
+            raise AttributeError(name)
+
+    silent = Silent("silent")
+
+    def body() -> Any:
+        return silent
+
+    assert not effects.Reader().has_effect(body)

@@ -52,6 +52,7 @@ _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"}
 _ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 _OF_VARIABLES = frozenset({"STORE_DEREF", "DELETE_DEREF"})
 _ASSIGNMENTS = _OF_VARIABLES | {"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR"}
+_OTHER = "another instruction"
 _UNKNOWN = object()
 
 
@@ -100,6 +101,8 @@ class Reader:
 
     def has_effect(self, function: Any) -> bool:
         """Whether calling ``function`` may do more than answer; of what is no code, whether it is known to."""
+        if _is_module(function):
+            return False  # and one of ours takes long to say what it does not have
         function = getattr(function, "func", function)  # a kernel's function
         if isinstance(function, MethodType):
             function = function.__func__
@@ -222,7 +225,14 @@ def _steps(code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[str, Any,
 
 @lru_cache(maxsize=1 << 10)
 def _instructions(code: CodeType) -> tuple[tuple[str, Any], ...]:
-    return tuple([(one.opname, one.argval) for one in dis.get_instructions(code)])
+    """Names and operands of those that matter, and one of the others wherever there are any between."""
+    found: list[tuple[str, Any]] = [(_OTHER, None)]
+    for one in dis.get_instructions(code):
+        if one.opname in _LOADS or one.opname in _ATTRIBUTES or one.opname in _ASSIGNMENTS:
+            found.append((one.opname, one.argval))
+        elif found[-1][0] != _OTHER:
+            found.append((_OTHER, None))
+    return tuple(found)
 
 
 def _is_module(value: Any) -> bool:
