@@ -5,10 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nkifix.emulator.actions import Actions
 from tests.emulator.project import KERNEL, Project
+
+
+@pytest.fixture
+def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Actions]:
+    """The actions that were done again."""
+    found: list[Actions] = []
+    repeat = Actions.repeat
+
+    def noted(self: Actions, *args: Any) -> None:
+        found.append(self)
+        repeat(self, *args)
+
+    monkeypatch.setattr(Actions, "repeat", noted)
+    return found
 
 
 @pytest.fixture

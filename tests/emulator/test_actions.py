@@ -38,20 +38,6 @@ def any_helper_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     kept.forget()  # a launch of the same kernel in an earlier test
 
 
-@pytest.fixture
-def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Actions]:
-    """The actions that were done again."""
-    found: list[Actions] = []
-    repeat = Actions.repeat
-
-    def noted(self: Actions, *args: Any) -> None:
-        found.append(self)
-        repeat(self, *args)
-
-    monkeypatch.setattr(Actions, "repeat", noted)
-    return found
-
-
 def tiles(seed: int) -> dict[str, Any]:
     """Tiles as the statements want them, each a part of a larger one, with other values for each seed."""
     return {

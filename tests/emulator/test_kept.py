@@ -50,30 +50,21 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     kept.forget()
 
 
-@pytest.fixture
-def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Actions]:
-    """The actions that were done again."""
-    found: list[Actions] = []
-    repeat = Actions.repeat
-
-    def noted(self: Actions, *args: Any) -> None:
-        found.append(self)
-        repeat(self, *args)
-
-    monkeypatch.setattr(Actions, "repeat", noted)
-    return found
-
-
 def kernel_with(body: Callable[..., None], *extra: Any) -> Any:
     """A kernel that calls ``body`` on each of its tiles."""
-    helper = nki.jit(body, mode="trace")
+    return kernel_of_calls((nki.jit(body, mode="trace"), extra))
+
+
+def kernel_of_calls(*calls: tuple[Any, tuple[Any, ...]]) -> Any:
+    """A kernel that calls several helpers on each of its tiles, each with more arguments."""
 
     @nki.jit
     def kernel(x: Any) -> Any:
         o = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
         wide, out = loaded(x), nl.zeros((nl.par_dim(8), CALLS * 16), dtype=F32, buffer=nl.sbuf)
         for i in nl.affine_range(CALLS):
-            helper(out, wide, i, *extra)
+            for helper, extra in calls:
+                helper(out, wide, i, *extra)
         nl.store(o, out)
         return o
 
@@ -108,7 +99,7 @@ def test_launches_that_differ_share_nothing(what: str, repeated: list[Actions]) 
     repeated.clear()
     if what == "launch":
         launched(kernel_with(doubled), X)
-        launched(kernel, X[:, : CALLS * 16], 2)
+        launched(kernel, X, 2)
         assert len(repeated) == CALLS - 2 + 2 * CALLS - 2
     elif what == "params":
         launched(kernel, X, target="trn2")
@@ -200,44 +191,26 @@ def test_outer_variable_is_seen() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_zeros_of_both_signs_are_two_arguments(sign: int) -> None:
     helper = nki.jit(use_default, mode="trace")
-
-    @nki.jit
-    def kernel(x: Any) -> Any:
-        o = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
-        wide, out = loaded(x), nl.zeros((nl.par_dim(8), CALLS * 16), dtype=F32, buffer=nl.sbuf)
-        for i in nl.affine_range(CALLS):
-            for zero in (sign * 0.0, -sign * 0.0):
-                helper(out, wide, i, zero)
-        nl.store(o, out)
-        return o
-
+    kernel = kernel_of_calls((helper, (sign * 0.0,)), (helper, (-sign * 0.0,)))
     assert same_bytes(launched(kernel, X), X * np.float32(-sign * 0.0))
 
 
 def copy_of(function: Any, **names: Any) -> Any:
     """The function with the same code, in a module of its own."""
-    return types.FunctionType(function.__code__.replace(), {**function.__globals__, **names}, function.__name__)
+    code, names = function.__code__.replace(), {**function.__globals__, **names}
+    return types.FunctionType(code, names, function.__name__, closure=function.__closure__)
 
 
 def test_same_code_in_another_module(repeated: list[Actions]) -> None:
     kernels = []
     for by in (2.0, 3.0):
-        helper = nki.jit(copy_of(use_factor, factor=by), mode="trace")
-        kernels.append((nki.jit(copy_of(_attend, helper=helper)), by))
+        kernel = kernel_with(copy_of(use_factor, factor=by))
+        kernels.append((nki.jit(copy_of(kernel.func)), by))
     for _ in range(3):
         repeated.clear()
         for kernel, by in kernels:
             assert same_bytes(launched(kernel, X), np.float32(by) * X)
     assert len(repeated) == 2 * CALLS - 2
-
-
-def _attend(x: Any) -> Any:
-    o = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
-    wide, out = loaded(x), nl.zeros((nl.par_dim(8), CALLS * 16), dtype=F32, buffer=nl.sbuf)
-    for i in nl.affine_range(CALLS):
-        helper(out, wide, i)  # type: ignore[name-defined]  # noqa: F821
-    nl.store(o, out)
-    return o
 
 
 def test_same_code_twice_in_one_launch() -> None:
@@ -249,18 +222,7 @@ def test_same_code_twice_in_one_launch() -> None:
         return twice(tile)
 
     quiet, loud = (copy_of(use_step, step=one) for one in (twice, noted))
-    first, second = nki.jit(quiet, mode="trace"), nki.jit(loud, mode="trace")
-
-    @nki.jit
-    def kernel(x: Any) -> Any:
-        o = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
-        wide, out = loaded(x), nl.zeros((nl.par_dim(8), CALLS * 16), dtype=F32, buffer=nl.sbuf)
-        for i in nl.affine_range(CALLS):
-            first(out, wide, i)
-            second(out, wide, i)
-        nl.store(o, out)
-        return o
-
+    kernel = kernel_of_calls(*((nki.jit(one, mode="trace"), ()) for one in (quiet, loud)))
     launched(kernel, X)
     assert len(count) == CALLS
 
@@ -338,7 +300,7 @@ def test_helpers_of_the_kernels_own_are_not_kept(others: int) -> None:
 
 
 def test_what_is_forgotten_takes_no_memory() -> None:
-    code = kernel_with.__code__
+    code = kernel_of_calls.__code__
     (inner,) = [one for one in code.co_consts if isinstance(one, types.CodeType)]
     kernel_made = types.FunctionType(inner, globals(), closure=tuple(types.CellType() for _ in inner.co_freevars))
     records = Records(code, launches=1)

@@ -150,11 +150,11 @@ class Reader:
             return self._any_has_effect(owner)
         if owner is _UNKNOWN:
             return operand in _METHODS
-        self.read.append(getattr(owner, operand, None))
+        value = getattr(owner, operand, None)
+        self.read.append(value)
         if _is_module(owner):
-            value = getattr(owner, operand, None)
             return (owner in _OUTSIDE and callable(value)) or (not _is_known(owner) and self._any_has_effect(value))
-        return not isinstance(owner, type) and callable(getattr(owner, operand, None))
+        return not isinstance(owner, type) and callable(value)
 
     def _any_has_effect(self, value: Any) -> bool:
         return self._may_change(value) or any(self.has_effect(one) for one in _parts(value))

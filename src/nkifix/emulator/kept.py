@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from nkifix.emulator.machine import Launch
 
 MOST_BYTES = 1 << 27
-"""Memory of the tensors of all records that are kept between launches."""
+"""Memory of all records that are kept between launches."""
 _BYTES_PER_ACTION = 1 << 12
+"""About what one takes, without the memory of tensors."""
 _MOST_LAUNCHES = 32
 """How many kinds of launches have their records kept."""
 
@@ -131,8 +132,7 @@ def lent_to(launch: Launch) -> Iterator[None]:
     if launch.repeats is None or launch.code is None or not launch.params.arithmetic or observe.observer() is not None:
         yield
         return
-    # Not by equality of the code: two files may hold the same kernel, and other helpers.
-    key = (id(launch.code), repr(launch.grid), replace(launch.params, workers=None), launch.force_automatic)
+    key = (id(launch.code), launch.kind)  # two files may hold kernels of equal code, and other helpers
     records = _kept.pop(key, None) or Records(launch.code)
     records.begin()
     launch.repeats.records = records

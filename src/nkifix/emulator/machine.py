@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -91,6 +91,11 @@ class Launch:
     def positions(self) -> list[tuple[int, ...]]:
         """The grid positions, in program order."""
         return list(itertools.product(*map(range, self.grid)))
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Equal for launches that execute a kernel of that code alike, however many processes share the programs."""
+        return self.code, repr(self.grid), replace(self.params, workers=None), self.force_automatic
 
     def begin(self, number: int) -> tuple[int, ...]:
         """Start the program of that number: its grid position."""

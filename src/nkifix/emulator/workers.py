@@ -23,7 +23,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -228,8 +228,7 @@ def _recorded(launch: Launch, arguments: Sequence[object]) -> _Record:
     """What is known of launches like this one."""
     if launch.code is None:
         return _Record()
-    params = replace(launch.params, workers=None)
-    key = (launch.code, launch.grid, params, launch.force_automatic, tuple(map(_kind, arguments)))
+    key = (launch.kind, tuple(map(_kind, arguments)))
     record = _records.setdefault(key, _Record())
     _records.move_to_end(key)
     if len(_records) > _MOST_RECORDS:
